@@ -1,0 +1,282 @@
+"""Recipe (strict TOML) in, frozen dataclasses out, resolved JSON beside every run.
+
+One TOML file describes one run, whole. Every default is the paper's value (docs/method.md says which table) unless
+the field's string says otherwise. The strings under the fields are the documentation: ``docs/configuration.md`` and
+the help of the command line are made from them. A setting that has no effect with the others chosen is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from srl.errors import ConfigError
+from srl.prompts import ContextPlace, PromptTexts
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The policy."""
+
+    path: str
+    """Local folder or Hub id of any causal language model with its tokenizer. Weights are read from safetensors only \
+and no code is ever taken from the Hub."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Number format of the forward and backward pass (autocast). The weights that the optimizer updates, the \
+log-probabilities and the loss are float32 in both."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Expert data of one stage."""
+
+    train: str
+    """JSONL or Parquet file, or Hub dataset id ("owner/name" or "owner/name:split"), of trajectories or of step \
+examples as written by `srl decompose`."""
+    validation: str = ""
+    """The same for validation; empty: whole trajectories are held out of `train`."""
+    num_validation_trajectories: int = 60
+    """How many trajectories to hold out of `train`, chosen by the seed. 0 turns validation off. Without effect (an \
+error if changed) when `validation` is given."""
+    include_last_step: bool = False
+    """Also train on the last step of each trajectory. The paper makes N-1 examples of N steps."""
+
+    def __post_init__(self) -> None:
+        _require(self.train != "", "data.train is empty; name a file or a Hub dataset")
+        _require(self.num_validation_trajectories >= 0, "data.num_validation_trajectories must be at least 0")
+        held_out = self.num_validation_trajectories != 60
+        _require(
+            not (self.validation and held_out),
+            "data.num_validation_trajectories has no effect when data.validation names a file; remove one of them",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptConfig:
+    """How the policy is asked."""
+
+    context_in: ContextPlace = "user"
+    """Where the earlier steps stand: in the user's turn (the paper) or as the beginning of the assistant's turn."""
+    title_in_prompt: bool = False
+    """Give the title of the step to predict and ask only for its body (the paper's footnote 1). Without it the \
+policy writes number, title and body."""
+    texts: PromptTexts = field(default_factory=PromptTexts)
+    """Wording beside the data; every text can be replaced."""
+
+    def __post_init__(self) -> None:
+        _require("{title}" in self.texts.title_note, "prompt.texts.title_note must contain {title}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """The similarity reward of SRL."""
+
+    autojunk: bool = False
+    """difflib's popularity heuristic. False is the paper's formula; True is what Python's SequenceMatcher does by \
+default and what the paper may have used (docs/method.md, "The autojunk trap")."""
+    first_argument: Literal["action", "target"] = "action"
+    """Which text is SequenceMatcher's first: the ratio is not symmetric."""
+    format_penalty: float = -1.0
+    """Reward of a completion that breaks the format."""
+
+    def __post_init__(self) -> None:
+        _require(self.format_penalty <= 0.0, "reward.format_penalty must be at most 0, the worst similarity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """Rollouts and dynamic sampling."""
+
+    group_size: int = 8
+    """Rollouts per prompt (G)."""
+    groups_per_update: int = 512
+    """Kept groups that make one batch. Table 7: 512 for SRL; Table 8: 128 for RLVR."""
+    temperature: float = 1.0
+    """Sampling temperature of the rollouts."""
+    max_completion_tokens: int = 2048
+    """Longer completions are cut and count as truncated. Not given in the paper; ours."""
+    min_reward_std: float = 0.01
+    """A group is kept when the population standard deviation of its rewards is above this. The paper says only that \
+it is positive; the value is ours. 0 keeps every group that is not exactly flat."""
+    max_draws: int = 8
+    """Cap of the refill: at most this many times `groups_per_update` prompts are drawn for one update. Ours."""
+
+    def __post_init__(self) -> None:
+        _require(self.group_size >= 2, "sampling.group_size must be at least 2: one rollout has no advantage")
+        _require(self.groups_per_update >= 1, "sampling.groups_per_update must be at least 1")
+        _require(self.temperature > 0, "sampling.temperature must be above 0: greedy rollouts are all the same")
+        _require(self.max_completion_tokens >= 1, "sampling.max_completion_tokens must be at least 1")
+        _require(self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; use dynamic = false to keep all")
+        _require(self.max_draws >= 1, "sampling.max_draws must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The clipped objective (Eq. 1)."""
+
+    clip_low: float = 0.2
+    """The ratio is clipped below at 1 - clip_low."""
+    clip_high: float = 0.2
+    """The ratio is clipped above at 1 + clip_high."""
+    beta: float = 0.0
+    """Weight of the KL divergence to the reference, the policy at the start of the stage. 0 loads no reference."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.clip_low <= 1, "loss.clip_low must be in (0, 1]")
+        _require(self.clip_high > 0, "loss.clip_high must be above 0")
+        _require(self.beta >= 0, "loss.beta must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW."""
+
+    learning_rate: float = 5e-7
+    """Constant after the warm-up."""
+    warmup_updates: int = 0
+    """Updates over which the learning rate rises linearly from 0."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay. Not given in the paper; ours."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this norm."""
+    micro_batch_size: int = 8
+    """Rollouts per forward and backward pass. Changes memory and speed, never the gradient."""
+    passes_per_batch: int = 1
+    """Optimizer updates made on each batch of rollouts. From the second on the ratio differs from 1 and the clipping \
+bites."""
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "optimizer.learning_rate must be above 0")
+        _require(self.warmup_updates >= 0, "optimizer.warmup_updates must be at least 0")
+        _require(self.weight_decay >= 0, "optimizer.weight_decay must be at least 0")
+        _require(self.max_grad_norm > 0, "optimizer.max_grad_norm must be above 0")
+        _require(self.micro_batch_size >= 1, "optimizer.micro_batch_size must be at least 1")
+        _require(self.passes_per_batch >= 1, "optimizer.passes_per_batch must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How long a stage runs and how often it validates and saves."""
+
+    num_epochs: int = 30
+    """The stage ends when the training examples have been drawn this often."""
+    num_updates: int = 0
+    """The stage ends after this many updates if that comes first. 0: no such limit."""
+    validate_every: int = 10
+    """Updates between validations; the best checkpoint by validation reward is what the stage hands on."""
+    num_validation_examples: int = 256
+    """Validation examples scored each time (the first ones of the held-out trajectories)."""
+    save_every: int = 10
+    """Updates between resumable checkpoints; the last one is kept."""
+    rollouts_saved: int = 4
+    """Groups of each update that are written to rollouts/ for the report."""
+
+    def __post_init__(self) -> None:
+        _require(self.num_epochs >= 1, "schedule.num_epochs must be at least 1")
+        _require(self.num_updates >= 0, "schedule.num_updates must be at least 0")
+        _require(self.validate_every >= 1, "schedule.validate_every must be at least 1")
+        _require(self.num_validation_examples >= 1, "schedule.num_validation_examples must be at least 1")
+        _require(self.save_every >= 1, "schedule.save_every must be at least 1")
+        _require(self.rollouts_saved >= 0, "schedule.rollouts_saved must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of a run; each stage starts from the weights of the one before."""
+
+    kind: Literal["srl", "rlvr"]
+    """srl: predict the expert's next step, rewarded by similarity. rlvr: write whole solutions, rewarded by the \
+final answer."""
+    data: DataConfig
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        if self.kind == "rlvr":
+            plain = PromptConfig(texts=self.prompt.texts)
+            _require(self.prompt == plain, "prompt.context_in and prompt.title_in_prompt have no effect in an rlvr stage")
+            _require(self.reward == RewardConfig(), "[reward] has no effect in an rlvr stage: its reward is 1 or 0")
+            _require(not self.data.include_last_step, "data.include_last_step has no effect in an rlvr stage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: a model and the stages it goes through."""
+
+    run_dir: str
+    """Folder that the run writes; must not exist yet unless the run is resumed."""
+    seed: int = 0
+    """Seed of everything that is random; same seed, same machine, same result."""
+    model: ModelConfig
+    stages: dict[str, StageConfig]
+    """Stages by name, in the order of the file."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.stages) > 0, "a recipe needs at least one [stages.NAME] table")
+        for name in self.stages:
+            _require(
+                name.replace("-", "").replace("_", "").isalnum() and name.isascii(),
+                f"stage name {name!r}: use letters, digits, '-' and '_'",
+            )
+
+
+CONFIG_TYPES = (
+    RunConfig, ModelConfig, StageConfig, DataConfig, PromptConfig, PromptTexts, RewardConfig, SamplingConfig,
+    LossConfig, OptimizerConfig, ScheduleConfig,
+)  # fmt: skip
+for _type in CONFIG_TYPES:  # unknown keys are errors at every level
+    _type.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]
+
+
+def load_recipe(path: str | Path) -> RunConfig:
+    """Read a recipe. Raises ConfigError that names the key, what was found and what is allowed."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return config_from_dict(raw, name=str(path))
+
+
+def config_from_dict(raw: dict[str, Any], *, name: str) -> RunConfig:
+    """Validate plain data (a TOML file or a run's config.json). ``name`` is what error messages call it."""
+    try:
+        return TypeAdapter(RunConfig).validate_json(json.dumps(raw, default=str))  # strict mode takes tables from JSON only
+    except ValidationError as error:
+        problems = [_explain(item) for item in error.errors()]
+        raise ConfigError(f"{name}: " + "; ".join(problems)) from error
+
+
+def config_to_json(config: RunConfig) -> str:
+    """The resolved run as JSON; ``config_from_dict(json.loads(...))`` gives an equal config."""
+    return json.dumps(asdict(config), indent=2, ensure_ascii=False) + "\n"
+
+
+def _explain(item: Any) -> str:
+    """One pydantic error in our own words: path, what was found, what to do."""
+    path = ".".join(str(part) for part in item["loc"]) or "recipe"
+    if item["type"] == "unexpected_keyword_argument":
+        return f"unknown key {path}"
+    if item["type"] == "missing":
+        return f"{path} is missing and has no default"
+    message = item["msg"].removeprefix("Value error, ")
+    found = f" (found {item['input']!r})" if not isinstance(item["input"], dict) and item["type"] != "value_error" else ""
+    return f"{path}: {message}{found}"

@@ -1,0 +1,25 @@
+"""The Engine protocol: whatever samples completions for prompts.
+
+``scripted`` replays given texts (pure Python: tests, docs), ``transformers`` samples from a local model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from srl.types import ChatPrompt, Generation, SamplingParams
+
+
+class Engine(Protocol):
+    """Samples completions. Implementations must be deterministic in (weights, prompts, sampling, seed)."""
+
+    def generate(
+        self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
+    ) -> list[Generation]:
+        """``num_samples`` completions for each prompt, in the order of the prompts.
+
+        ``seed`` alone decides the random choices: the global random state is left as it was, so that an evaluation
+        in the middle of training changes nothing.
+        """
+        ...
