@@ -107,6 +107,11 @@ class SamplingConfig:
     """Sampling temperature of the rollouts."""
     max_completion_tokens: int = 2048
     """Longer completions are cut and count as truncated. Not given in the paper; ours."""
+    engine_batch_size: int = 64
+    """Sequences that the transformers engine samples at a time. Changes memory and speed; ours."""
+    dynamic: bool = True
+    """Dynamic sampling: train only on groups whose rewards differ, and draw more prompts until the batch is full. \
+False trains on every group (the ablation of Table 2)."""
     min_reward_std: float = 0.01
     """A group is kept when the population standard deviation of its rewards is above this. The paper says only that \
 it is positive; the value is ours. 0 keeps every group that is not exactly flat."""
@@ -118,7 +123,9 @@ it is positive; the value is ours. 0 keeps every group that is not exactly flat.
         _require(self.groups_per_update >= 1, "sampling.groups_per_update must be at least 1")
         _require(self.temperature > 0, "sampling.temperature must be above 0: greedy rollouts are all the same")
         _require(self.max_completion_tokens >= 1, "sampling.max_completion_tokens must be at least 1")
-        _require(self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; use dynamic = false to keep all")
+        _require(
+            self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; use dynamic = false to keep all"
+        )
         _require(self.max_draws >= 1, "sampling.max_draws must be at least 1")
 
 
@@ -174,6 +181,8 @@ class ScheduleConfig:
     """The stage ends when the training examples have been drawn this often."""
     num_updates: int = 0
     """The stage ends after this many updates if that comes first. 0: no such limit."""
+    max_rollouts: int = 0
+    """The stage ends once this many rollouts have been sampled, for comparisons at equal budget. 0: no such limit."""
     validate_every: int = 10
     """Updates between validations; the best checkpoint by validation reward is what the stage hands on."""
     num_validation_examples: int = 256
@@ -186,6 +195,7 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         _require(self.num_epochs >= 1, "schedule.num_epochs must be at least 1")
         _require(self.num_updates >= 0, "schedule.num_updates must be at least 0")
+        _require(self.max_rollouts >= 0, "schedule.max_rollouts must be at least 0")
         _require(self.validate_every >= 1, "schedule.validate_every must be at least 1")
         _require(self.num_validation_examples >= 1, "schedule.num_validation_examples must be at least 1")
         _require(self.save_every >= 1, "schedule.save_every must be at least 1")
@@ -210,7 +220,9 @@ final answer."""
     def __post_init__(self) -> None:
         if self.kind == "rlvr":
             plain = PromptConfig(texts=self.prompt.texts)
-            _require(self.prompt == plain, "prompt.context_in and prompt.title_in_prompt have no effect in an rlvr stage")
+            _require(
+                self.prompt == plain, "prompt.context_in and prompt.title_in_prompt have no effect in an rlvr stage"
+            )
             _require(self.reward == RewardConfig(), "[reward] has no effect in an rlvr stage: its reward is 1 or 0")
             _require(not self.data.include_last_step, "data.include_last_step has no effect in an rlvr stage")
 
@@ -259,7 +271,9 @@ def load_recipe(path: str | Path) -> RunConfig:
 def config_from_dict(raw: dict[str, Any], *, name: str) -> RunConfig:
     """Validate plain data (a TOML file or a run's config.json). ``name`` is what error messages call it."""
     try:
-        return TypeAdapter(RunConfig).validate_json(json.dumps(raw, default=str))  # strict mode takes tables from JSON only
+        return TypeAdapter(RunConfig).validate_json(
+            json.dumps(raw, default=str)
+        )  # strict mode takes tables from JSON only
     except ValidationError as error:
         problems = [_explain(item) for item in error.errors()]
         raise ConfigError(f"{name}: " + "; ".join(problems)) from error
@@ -278,5 +292,7 @@ def _explain(item: Any) -> str:
     if item["type"] == "missing":
         return f"{path} is missing and has no default"
     message = item["msg"].removeprefix("Value error, ")
-    found = f" (found {item['input']!r})" if not isinstance(item["input"], dict) and item["type"] != "value_error" else ""
+    found = (
+        f" (found {item['input']!r})" if not isinstance(item["input"], dict) and item["type"] != "value_error" else ""
+    )
     return f"{path}: {message}{found}"

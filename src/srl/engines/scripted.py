@@ -8,7 +8,7 @@ from srl.types import ChatPrompt, Completion, Generation, SamplingParams
 
 
 class ScriptedEngine:
-    """Answers every prompt with ``reply(prompt, sample_index)``; tokens are the text's UTF-8 bytes.
+    """Answers every prompt with ``reply(prompt, sample_index)``; tokens are the text's UTF-8 bytes and a final 0.
 
     A reply longer than ``sampling.max_completion_tokens`` bytes is cut and ends with "length", as a model's would.
     """
@@ -44,4 +44,4 @@ def _cut(text: str, max_tokens: int) -> Completion:
         return Completion(
             text=data[:max_tokens].decode(errors="ignore"), token_ids=tuple(data[:max_tokens]), finish_reason="length"
         )
-    return Completion(text=text, token_ids=tuple(data), finish_reason="stop")
+    return Completion(text=text, token_ids=(*data, 0), finish_reason="stop")

@@ -1,0 +1,77 @@
+"""The order in which training examples are drawn, and the only state it needs.
+
+Every epoch is a permutation that depends on (seed, epoch) alone, so the position in the data is three small values
+that go into a checkpoint: epoch, offset and the queue of examples that were given back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypedDict
+
+from srl.errors import DataError
+from srl.seeds import derive_seed
+from srl.types import TrainingExample
+
+
+class StreamState(TypedDict):
+    """What a checkpoint keeps of a stream."""
+
+    epoch: int
+    offset: int
+    given_back: list[str]
+
+
+class ExampleStream:
+    """Draws examples epoch after epoch, each example once per epoch, for ``num_epochs`` epochs."""
+
+    def __init__(self, examples: Sequence[TrainingExample], *, seed: int, num_epochs: int) -> None:
+        self._examples = {example.example_id: example for example in examples}
+        if len(self._examples) != len(examples):
+            raise DataError(f"{len(examples) - len(self._examples)} training examples share their id with another")
+        self._seed = seed
+        self._num_epochs = num_epochs
+        self._epoch = 0
+        self._offset = 0
+        self._given_back: list[str] = []
+        self._order = self._permutation()
+
+    def draw(self, num_examples: int) -> list[TrainingExample]:
+        """The next examples, given-back ones first; fewer at the end of the last epoch, [] after it."""
+        ids, self._given_back = self._given_back[:num_examples], self._given_back[num_examples:]
+        while len(ids) < num_examples and self._epoch < self._num_epochs:
+            taken = self._order[self._offset : self._offset + num_examples - len(ids)]
+            ids = ids + taken
+            self._offset += len(taken)
+            if self._offset == len(self._order):
+                self._epoch, self._offset = self._epoch + 1, 0
+                self._order = self._permutation()
+        return [self._examples[example_id] for example_id in ids]
+
+    def give_back(self, examples: Sequence[TrainingExample]) -> None:
+        """Examples to draw before any other."""
+        self._given_back = [example.example_id for example in examples] + self._given_back
+
+    @property
+    def epoch(self) -> float:
+        """Epochs drawn so far, for instance 1.5."""
+        return self._epoch + self._offset / max(1, len(self._order))
+
+    def state(self) -> StreamState:
+        """What ``restore`` needs."""
+        return {"epoch": self._epoch, "offset": self._offset, "given_back": list(self._given_back)}
+
+    def restore(self, state: StreamState) -> None:
+        """Continue where ``state`` was taken; the examples must be the same."""
+        missing = [example_id for example_id in state["given_back"] if example_id not in self._examples]
+        if missing or state["offset"] > len(self._examples):
+            raise DataError("the training data differs from the data of the run that is resumed")
+        self._epoch, self._offset = state["epoch"], state["offset"]
+        self._given_back = list(state["given_back"])
+        self._order = self._permutation()
+
+    def _permutation(self) -> list[str]:
+        order = sorted(self._examples)
+        random.Random(derive_seed(self._seed, "order", self._epoch)).shuffle(order)
+        return order

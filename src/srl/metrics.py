@@ -1,0 +1,100 @@
+"""Every logged key with its definition, and the metrics of one update.
+
+``docs/metrics.md`` is made from ``DEFINITIONS``; writing a key that is not in it is an error, so that none goes
+undocumented.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from srl.advantage import reward_std
+from srl.dynamic_sampling import CollectedGroups
+from srl.errors import SRLError
+from srl.types import ParseStatus, RolloutGroup
+
+DEFINITIONS: dict[str, str] = {
+    "stage": "Name of the stage.",
+    "update": "Optimizer update within the stage, from 1; 0 is the state before the first update.",
+    "data/epoch": "Epochs of the training examples drawn so far.",
+    "reward/mean": "Mean reward of the rollouts of kept and rejected groups, format penalties included.",
+    "reward/std": "Population std of the same rewards.",
+    "reward/group_std": "Mean over groups of the population std within the group.",
+    "rollout/format_error_rate": "Share of rollouts that break the format for another reason than the token limit.",
+    "rollout/truncated_rate": "Share of rollouts cut by max_completion_tokens.",
+    "rollout/completion_tokens": "Mean number of sampled tokens of a rollout.",
+    "rollout/monologue_characters": "Mean length of the text inside <think>.",
+    "rollout/num_rollouts": "Rollouts sampled for the update, those of surplus groups included.",
+    "sampling/num_kept": "Groups trained on.",
+    "sampling/num_rejected": "Groups at or under min_reward_std; not trained on.",
+    "sampling/num_surplus": "Kept groups beyond a full batch; their examples are drawn again first.",
+    "sampling/kept_rate": "(kept + surplus) / (kept + surplus + rejected).",
+    "sampling/kept_by_format_only_rate": "Share of the kept groups whose well-formed rollouts alone are flat.",
+    "sampling/num_draws": "Engine calls that the update took.",
+    "sampling/reached_cap": "1 if the batch stayed short because max_draws was reached, else 0.",
+    "loss/policy": "Loss of Eq. 1, mean over the optimizer updates made on the batch.",
+    "loss/clip_rate": "Share of completion tokens at which the clipped term was the smaller one.",
+    "loss/kl": "Mean over rollouts of the mean KL to the reference; only with loss.beta above 0.",
+    "optimizer/grad_norm": "Norm of the gradient before clipping, mean over the updates made on the batch.",
+    "optimizer/learning_rate": "Learning rate of the last of these updates, read back from the optimizer.",
+    "validation/reward": "Mean reward of greedy completions on the validation examples; selects the best checkpoint.",
+    "validation/exact_match": "Share of greedy completions with reward 1: equal to the target, or the right answer.",
+    "validation/format_error_rate": "Share of greedy completions that break the format or are truncated.",
+    "time/rollout_seconds": "Wall time of sampling and scoring.",
+    "time/update_seconds": "Wall time of forward, backward and optimizer.",
+    "time/validation_seconds": "Wall time of the validation.",
+}
+
+Metrics = dict[str, float | int | str]
+
+
+def check_keys(metrics: Mapping[str, object]) -> None:
+    """Raises SRLError for a key without a definition."""
+    unknown = sorted(set(metrics) - set(DEFINITIONS))
+    if unknown:
+        raise SRLError(f"metrics without a definition in srl/metrics.py: {', '.join(unknown)}")
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean; NaN for nothing, which JSON writers must leave out."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def sampling_metrics(collected: CollectedGroups) -> Metrics:
+    """Metrics of one update's rollouts."""
+    groups = collected.groups
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    statuses = [rollout.parsed.status for rollout in rollouts]
+    num_passed = len(collected.kept) + len(collected.surplus)
+    num_groups = num_passed + len(collected.rejected)
+    well_formed = {ParseStatus.OK, ParseStatus.TRUNCATED}
+    return {
+        "reward/mean": mean([rollout.reward for rollout in rollouts]),
+        "reward/std": reward_std([rollout.reward for rollout in rollouts]),
+        "reward/group_std": mean([reward_std(group.rewards) for group in groups]),
+        "rollout/format_error_rate": mean([status not in well_formed for status in statuses]),
+        "rollout/truncated_rate": mean([status is ParseStatus.TRUNCATED for status in statuses]),
+        "rollout/completion_tokens": mean([len(rollout.completion.token_ids) for rollout in rollouts]),
+        "rollout/monologue_characters": mean([len(rollout.parsed.monologue) for rollout in rollouts]),
+        "rollout/num_rollouts": num_groups * len(groups[0].rollouts),
+        "sampling/num_kept": len(collected.kept),
+        "sampling/num_rejected": len(collected.rejected),
+        "sampling/num_surplus": len(collected.surplus),
+        "sampling/kept_rate": num_passed / num_groups,
+        "sampling/kept_by_format_only_rate": (
+            collected.num_kept_by_format_only / len(collected.kept) if collected.kept else 0.0
+        ),
+        "sampling/num_draws": collected.num_draws,
+        "sampling/reached_cap": int(collected.reached_cap),
+    }
+
+
+def validation_metrics(groups: Sequence[RolloutGroup]) -> Metrics:
+    """Metrics of greedy completions, one per group."""
+    rollouts = [group.rollouts[0] for group in groups]
+    return {
+        "validation/reward": mean([rollout.reward for rollout in rollouts]),
+        "validation/exact_match": mean([rollout.reward == 1.0 for rollout in rollouts]),
+        "validation/format_error_rate": mean([rollout.parsed.status is not ParseStatus.OK for rollout in rollouts]),
+    }

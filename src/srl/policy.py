@@ -1,0 +1,46 @@
+"""Load the policy and its tokenizer, and decide number formats in one place.
+
+Weights are float32, always: an update at a learning rate of 5e-7 is smaller than the spacing of bfloat16 numbers and
+would be lost. ``precision = "bfloat16"`` runs the matrix products of forward and backward in bfloat16 (autocast).
+Only safetensors are read (nothing is unpickled) and no code is taken from the Hub.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from srl.errors import DataError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def load_policy(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model in float32 and its tokenizer, from a local folder or a Hub id.
+
+    Raises DataError when there is no such model, or when it comes without safetensors or needs code of its own.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot load a causal language model from {str(path)!r}: {error}. Give a local folder with config.json, "
+            "model.safetensors and a tokenizer, or the id of such a model on the Hub."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """The number format of a forward pass; see the module's docstring."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

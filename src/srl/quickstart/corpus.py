@@ -1,0 +1,100 @@
+r"""What the base model reads before training: the same task, written by people who are careful only sometimes.
+
+Each step of a corpus solution is written either carefully, with scratch work and a right result, or in the head. Who
+works in the head forgets the carry or borrows nothing, as people do, so the result is right only where there was
+nothing to carry. Carelessness is an independent coin at every step whose bias depends on the operation. Hence a model
+of the corpus *can* solve the task, and mostly does not: the ability is there, the habit is not. That is what
+reinforcement learning finds in large pre-trained models, and this corpus puts it into one small enough for a CPU.
+
+Mistakes are carried on: the next step starts from the wrong value. A model of the corpus therefore goes on from what
+stands there and does not learn to repair it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from srl.parsing import THINK_CLOSE, THINK_OPEN
+from srl.prompts import next_step_prompt, solve_prompt
+from srl.quickstart.task import (
+    QUICKSTART_TEXTS,
+    ChainProblem,
+    Kind,
+    Operation,
+    keep_two_digits,
+    minuend,
+    think_carefully,
+    write_step,
+)
+from srl.types import ChatPrompt
+
+CARELESS_SHARE: dict[Kind, float] = {"add": 0.45, "subtract": 0.75, "multiply": 0.75}
+"""How often a step is done in the head. Above one half, greedy decoding is always careless."""
+IN_MY_HEAD = "in my head"
+"""The whole monologue of a careless step."""
+_STEP_SHARE = 0.5  # of the documents ask for one step, the others for a whole solution
+_DROP_THOUGHTS_SHARE = 0.5  # of the whole solutions lack some of their thoughts
+_DROP_SHARE = 0.5  # of the thoughts are missing in those
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """One piece of the corpus: a prompt and a completion in segments."""
+
+    prompt: ChatPrompt
+    """As the policy will be asked."""
+    segments: tuple[tuple[str, bool], ...]
+    """Pieces of the completion and whether the model learns to write them; the others are only read."""
+
+
+def calculate_in_the_head(value: int, operation: Operation) -> int:
+    """The result without carrying or borrowing.
+
+    >>> calculate_in_the_head(47, Operation("multiply", 6))
+    242
+    >>> calculate_in_the_head(47, Operation("add", 38)), calculate_in_the_head(52, Operation("subtract", 37))
+    (75, 25)
+    """
+    operand = operation.operand
+    if operation.kind == "multiply":
+        return value // 10 * operand * 10 + value % 10 * operand % 10
+    if operation.kind == "add":
+        return (value // 10 + operand // 10) * 10 + (value % 10 + operand % 10) % 10
+    value = minuend(value, operand)
+    return (value // 10 - operand // 10) * 10 + abs(value % 10 - operand % 10)
+
+
+def write_document(problem: ChainProblem, rng: random.Random) -> Document:
+    """One document about ``problem``, in a mode and by writers that ``rng`` chooses."""
+    written = _write_steps(problem, rng)
+    if rng.random() < _STEP_SHARE:
+        index = rng.randrange(len(written))
+        thought, step = written[index]
+        context = [earlier for _, earlier in written[:index]]
+        place = "user" if rng.random() < 0.5 else "assistant"
+        prompt = next_step_prompt(problem.problem, context, context_in=place, texts=QUICKSTART_TEXTS)
+        return Document(prompt=prompt, segments=((thought + step, True),))
+    drop_share = _DROP_SHARE if rng.random() < _DROP_THOUGHTS_SHARE else 0.0
+    segments: list[tuple[str, bool]] = []
+    for number, (thought, step) in enumerate(written, start=1):
+        is_last = number == len(written)
+        text = step if is_last else f"{step}\n\n"
+        # A step without its thought is context only: nobody should learn to leave thoughts out.
+        drop = not is_last and rng.random() < drop_share
+        segments.append((text, False) if drop else (thought + text, True))
+    return Document(prompt=solve_prompt(problem.problem, texts=QUICKSTART_TEXTS), segments=tuple(segments))
+
+
+def _write_steps(problem: ChainProblem, rng: random.Random) -> list[tuple[str, str]]:
+    """(thought in its tags, step) of every step, with the mistakes that careless steps make."""
+    value, written = problem.start, []
+    for number, operation in enumerate(problem.operations, start=1):
+        if rng.random() < CARELESS_SHARE[operation.kind]:
+            thought, result = IN_MY_HEAD, calculate_in_the_head(value, operation)
+        else:
+            thought, result = think_carefully(value, operation), operation.apply(value)
+        step = write_step(number, value, operation, result, is_last=number == len(problem.operations))
+        written.append((f"{THINK_OPEN}{thought}{THINK_CLOSE}", step))
+        value = keep_two_digits(result)
+    return written

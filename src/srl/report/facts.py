@@ -1,0 +1,124 @@
+"""config.json and environment.json -> the short tables of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from srl.report.json_files import JsonObject, as_number, as_object, as_text
+from srl.report.load import Run
+from srl.report.text import number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """One line of a table."""
+
+    label: str
+    """What it is."""
+    values: tuple[str, ...]
+    """One value, or one for each stage; "" where the run does not say."""
+
+
+def stage_kind(config: JsonObject, stage: str) -> str:
+    """The stage's kind, "srl" or "rlvr"; without a config its name when that is one of the two, else ""."""
+    kind = as_text(_stage(config, stage).get("kind")) or stage
+    return kind if kind in ("srl", "rlvr") else ""
+
+
+def stage_reward_settings(config: JsonObject, stage: str) -> tuple[bool, bool]:
+    """(autojunk, whether the action is the first argument) of the stage's similarity, or its defaults."""
+    reward = as_object(_stage(config, stage).get("reward"))
+    return reward.get("autojunk") is True, reward.get("first_argument") != "target"
+
+
+def recipe_rows(config: JsonObject) -> list[Fact]:
+    """The recipe in brief: one value per stage; the first row holds the names of the stages. [] without stages."""
+    stages = as_object(config.get("stages"))
+    if not stages:
+        return []
+    rows = [Fact(label="Stage", values=tuple(stages))]
+    for label, describe in _RECIPE_ROWS:
+        values = tuple(describe(as_object(stage)) for stage in stages.values())
+        if any(values):
+            rows.append(Fact(label=label, values=values))
+    return rows
+
+
+def environment_facts(run: Run) -> list[Fact]:
+    """Model, seed, versions, commit and hardware, as far as they were recorded."""
+    model, environment = as_object(run.config.get("model")), run.environment
+    git, hardware = as_object(environment.get("git")), as_object(environment.get("hardware"))
+    versions = as_object(environment.get("versions"))
+    state = " with uncommitted changes" if git.get("dirty") is True else ""
+    facts = {
+        "Model": as_text(model.get("path")),
+        "Precision": as_text(model.get("precision")),
+        "Seed": as_text(run.config.get("seed")),
+        "Started": as_text(environment.get("started")),
+        "Command": as_text(environment.get("command")),
+        "Commit": as_text(git.get("commit")) + state if git else "not recorded" if environment else "",
+    }
+    facts |= {key.replace("_", " ").capitalize(): as_text(value) for key, value in hardware.items()}
+    facts["Versions"] = ", ".join(f"{name} {as_text(version)}" for name, version in versions.items())
+    return [Fact(label=label, values=(value,)) for label, value in facts.items() if value]
+
+
+def _stage(config: JsonObject, stage: str) -> JsonObject:
+    return as_object(as_object(config.get("stages")).get(stage))
+
+
+def _setting(stage: JsonObject, table: str, key: str) -> str:
+    value = as_object(stage.get(table)).get(key)
+    shown = as_number(value)
+    return number(shown, 6) if shown is not None else as_text(value)
+
+
+def _batch(stage: JsonObject) -> str:
+    groups, size = _setting(stage, "sampling", "groups_per_update"), _setting(stage, "sampling", "group_size")
+    return f"{groups} groups of {size} rollouts" if groups and size else ""
+
+
+def _length(stage: JsonObject) -> str:
+    updates, epochs = (_setting(stage, "schedule", key) for key in ("num_updates", "num_epochs"))
+    limits = [f"{updates} updates" if updates not in ("", "0") else "", f"{epochs} epochs" if epochs else ""]
+    return " or ".join(filter(None, limits))
+
+
+def _reward(stage: JsonObject) -> str:
+    if as_text(stage.get("kind")) == "rlvr":
+        return "final answer right (1) or wrong (0)"
+    first, autojunk = (_setting(stage, "reward", key) for key in ("first_argument", "autojunk"))
+    if not first and not autojunk:
+        return ""
+    second = "action" if first == "target" else "target"
+    penalty = _setting(stage, "reward", "format_penalty")
+    shown = f"similarity of ({first}, {second}), autojunk {'on' if autojunk == 'true' else 'off'}"
+    return shown + (f"; {penalty} for a broken format" if penalty else "")
+
+
+def _prompt(stage: JsonObject) -> str:
+    if as_text(stage.get("kind")) == "rlvr":
+        return "the problem; the whole solution is asked for"
+    place, title = _setting(stage, "prompt", "context_in"), _setting(stage, "prompt", "title_in_prompt")
+    return f"earlier steps in the {place} turn, {'with' if title == 'true' else 'without'} the title" if place else ""
+
+
+def _clipping(stage: JsonObject) -> str:
+    low, high, beta = (_setting(stage, "loss", key) for key in ("clip_low", "clip_high", "beta"))
+    return f"clip {low} below, {high} above; KL weight {beta}" if low and high else ""
+
+
+_RECIPE_ROWS: tuple[tuple[str, Callable[[JsonObject], str]], ...] = (
+    ("Kind", lambda stage: as_text(stage.get("kind"))),
+    ("Training data", lambda stage: _setting(stage, "data", "train")),
+    ("Prompt", _prompt),
+    ("Reward", _reward),
+    ("Batch", _batch),
+    ("Kept above a reward std of", lambda stage: _setting(stage, "sampling", "min_reward_std")),
+    ("Temperature", lambda stage: _setting(stage, "sampling", "temperature")),
+    ("Completion tokens, at most", lambda stage: _setting(stage, "sampling", "max_completion_tokens")),
+    ("Learning rate", lambda stage: _setting(stage, "optimizer", "learning_rate")),
+    ("Loss", _clipping),
+    ("Ends after", _length),
+)

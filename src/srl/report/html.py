@@ -1,0 +1,245 @@
+"""Run folder -> report.html: one file that opens offline, reads without script and carries nothing from outside.
+
+Every text of a run is hostile until shown otherwise. The template engine escapes each value (autoescape) after
+``visible`` made its control characters readable (finalize), so no template line can forget either; and the page's
+content security policy lets only the two pieces of our own, named by their hashes, act as style and script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from srl.report.charts import interval_plot, reward_strip
+from srl.report.curves import Figure, stage_figures
+from srl.report.facts import environment_facts, recipe_rows, stage_kind, stage_reward_settings
+from srl.report.load import Run, SavedGroup, SavedRollout, SavedScore, load_run
+from srl.report.samples import MAX_CHARACTERS, Match, Piece, best_and_worst, choose_groups, clip_pieces, match_texts
+from srl.report.text import clip_text, number, percent, visible
+from srl.run_dir import write_text
+
+_TIMES = ("time/rollout_seconds", "time/update_seconds")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageView:
+    """One stage's curves."""
+
+    name: str
+    """Name of the stage."""
+    kind: str
+    """"srl", "rlvr" or "" when unknown."""
+    num_updates: int
+    """The last update."""
+    median_seconds: str
+    """Median time of an update, rollouts included, "" when not logged."""
+    figures: list[Figure]
+    """Its curves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreCell:
+    """One score of one model."""
+
+    value: str
+    """The estimate."""
+    interval: str
+    """The 95 % interval."""
+    plot: Markup
+    """The interval drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutView:
+    """One rollout, ready to print."""
+
+    rollout: SavedRollout
+    """As saved."""
+    label: str
+    """"best" or "worst" of the group, or "all equal"."""
+    action: list[Piece]
+    """The action in pieces, or the completion as sampled when it does not follow the format."""
+    num_clipped: int
+    """Characters of it left out."""
+    monologue: tuple[str, int]
+    """Its beginning, and how many characters were left out."""
+    match: Match | None
+    """How it matches the target; None when the stage does not compare texts or there is no action."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupView:
+    """One group, ready to print."""
+
+    group: SavedGroup
+    """As saved."""
+    compares_texts: bool
+    """Whether the target is a text that the action is compared with."""
+    strip: Markup
+    """All rewards of the group."""
+    rollouts: list[RolloutView]
+    """The best and the worst."""
+    target: list[Piece]
+    """The target in pieces, marked for the first printed rollout."""
+    num_clipped: int
+    """Characters of the target left out."""
+
+
+def report_command(run_dir: Path) -> None:
+    """Write RUN_DIR/report.html, one self-contained page about a finished, running or interrupted run."""
+    print(f"wrote {write_report(run_dir)}")
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``run_dir/report.html`` from the files of the run and return its path; the run itself is left alone.
+
+    Raises RunDirError when the folder is no run. Everything else that is missing is named on the page.
+    """
+    page = render_report(load_run(run_dir))
+    path = run_dir / "report.html"
+    write_text(path, page)
+    return path
+
+
+def render_report(run: Run) -> str:
+    """The page as text. Adds to ``run.notes`` what it finds unreadable among the rollouts."""
+    style, script = _template_file("page.css"), _template_file("page.js")
+    engine = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template_file),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    groups = [_group_view(run, group) for group in choose_groups(run, run.notes)]
+    return engine.get_template("page.html.jinja").render(
+        name=run.path.resolve().name,
+        notes=run.notes,
+        stages=[_stage_view(run, stage) for stage in run.updates],
+        recipe=recipe_rows(run.config),
+        config_text=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
+        environment=environment_facts(run),
+        score_names=_score_names(run),
+        score_table=_score_table(run),
+        scores_info=run.scores_info,
+        groups=groups,
+        num_rollouts=sum(len(view.rollouts) for view in groups),
+        number=number,
+        style=Markup(style),  # our own files, the only texts that are not escaped
+        script=Markup(script),
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+    )
+
+
+def _stage_view(run: Run, stage: str) -> StageView:
+    records = run.updates[stage]
+    seconds = sorted(sum(record.get(key, 0.0) for key in _TIMES) for record in records if _TIMES[1] in record)
+    return StageView(
+        name=stage,
+        kind=stage_kind(run.config, stage),
+        num_updates=int(records[-1]["update"]),
+        median_seconds=number(seconds[len(seconds) // 2]) if seconds else "",
+        figures=stage_figures(records),
+    )
+
+
+def _score_names(run: Run) -> dict[str, str]:
+    """Every score that any model has, in the order of their first appearance, with what it was measured on."""
+    counts: dict[str, list[str]] = {}
+    for model, scores in run.scores.items():
+        for score in scores:
+            found = counts.setdefault(score.name, [])
+            parts = [f"{score.num_problems:,} problems" if score.num_problems is not None else ""]
+            parts.append(f"{score.num_samples:,} samples" if score.num_samples is not None else "")
+            found.append(f"{model}: {', '.join(filter(None, parts)) or 'not recorded'}")
+    # One text for all models, unless they were measured on different numbers.
+    shared = {name: {text.partition(": ")[2] for text in texts} for name, texts in counts.items()}
+    return {name: shared[name].copy().pop() if len(shared[name]) == 1 else "; ".join(counts[name]) for name in counts}
+
+
+def _score_table(run: Run) -> list[tuple[str, list[ScoreCell | None]]]:
+    """(model, one cell per score name); the first model that has a score is what the others are compared with."""
+    names = _score_names(run)
+    by_model = {model: {score.name: score for score in scores} for model, scores in run.scores.items()}
+    references: dict[str, float] = {}
+    for scores in by_model.values():
+        for name, score in scores.items():
+            references.setdefault(name, score.value)
+    return [
+        (model, [_score_cell(model, scores[name], references[name]) if name in scores else None for name in names])
+        for model, scores in by_model.items()
+    ]
+
+
+def _score_cell(model: str, score: SavedScore, reference: float) -> ScoreCell:
+    interval = f"{percent(score.low).removesuffix(' %')} to {percent(score.high)}"
+    description = f"{score.name} of {model}: {percent(score.value)}, 95 % interval {interval}"
+    return ScoreCell(
+        value=percent(score.value),
+        interval=interval,
+        plot=interval_plot(score.value, score.low, score.high, reference=reference, description=description),
+    )
+
+
+def _group_view(run: Run, group: SavedGroup) -> GroupView:
+    compares_texts = stage_kind(run.config, group.stage) == "srl"
+    printed = best_and_worst(group)
+    labels = ["all rewards equal"] if len(printed) == 1 else ["best of the group", "worst of the group"]
+    views = [
+        _rollout_view(run, group, index, label, compares_texts) for index, label in zip(printed, labels, strict=True)
+    ]
+    match = views[0].match
+    target, num_clipped = clip_pieces(match.target if match else [Piece(text=group.target, size=0)])
+    return GroupView(
+        group=group,
+        compares_texts=compares_texts,
+        strip=reward_strip(
+            [rollout.reward for rollout in group.rollouts],
+            failed=[rollout.status != "ok" for rollout in group.rollouts],
+            marked=printed,
+        ),
+        rollouts=views,
+        target=target,
+        num_clipped=num_clipped,
+    )
+
+
+def _rollout_view(run: Run, group: SavedGroup, index: int, label: str, compares_texts: bool) -> RolloutView:
+    rollout = group.rollouts[index]
+    match = None
+    if compares_texts and rollout.action:
+        autojunk, action_is_first = stage_reward_settings(run.config, group.stage)
+        match = match_texts(rollout.action, group.target, autojunk=autojunk, action_is_first=action_is_first)
+    pieces: Sequence[Piece] = match.action if match else [Piece(text=rollout.action or rollout.text, size=0)]
+    action, num_clipped = clip_pieces(pieces)
+    return RolloutView(
+        rollout=rollout,
+        label=label,
+        action=action,
+        num_clipped=num_clipped,
+        monologue=clip_text(rollout.monologue, MAX_CHARACTERS),
+        match=match,
+    )
+
+
+def _finalize(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _template_file(name: str) -> str:
+    return resources.files("srl.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

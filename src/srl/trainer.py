@@ -1,0 +1,254 @@
+"""The loop; one loop for SRL and RLVR.
+
+For each update: collect groups until the batch is full (dynamic sampling), compute advantages, update the policy, log,
+sometimes validate, sometimes save. SRL and RLVR differ in the examples and the scoring of the Stage they are given.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srl.advantage import compute_advantages
+from srl.checkpoint import (
+    TrainerState,
+    best_folder,
+    latest_checkpoint,
+    load_optimizer,
+    load_state,
+    save_checkpoint,
+    save_model,
+    update_folder,
+    write_final,
+)
+from srl.config import StageConfig
+from srl.dynamic_sampling import CollectedGroups, collect_groups
+from srl.engines import Engine
+from srl.example_stream import ExampleStream
+from srl.metrics import Metrics, sampling_metrics, validation_metrics
+from srl.policy import Precision
+from srl.rollouts import Scoring, roll_out
+from srl.run_dir import RunDir
+from srl.seeds import derive_seed
+from srl.types import RolloutGroup, SamplingParams, TrainingExample
+from srl.update import PolicyUpdater
+
+logger = logging.getLogger("srl")
+KEEP_ALL = -1.0
+"""A threshold that every group is above; what ``sampling.dynamic = false`` means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage, ready to train."""
+
+    name: str
+    """Its name in the recipe."""
+    config: StageConfig
+    """Its settings."""
+    training: list[TrainingExample]
+    """What is drawn from."""
+    validation: list[TrainingExample]
+    """Held-out examples; [] without validation."""
+    scoring: Scoring
+    """How completions become rewards."""
+
+
+class Trainer:
+    """Trains one stage from the weights that ``model`` has; see ``train``."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        engine: Engine,
+        accelerator: Accelerator,
+        run_dir: RunDir,
+        *,
+        seed: int,
+        precision: Precision,
+        reference: nn.Module | None = None,
+        on_metrics: Callable[[Metrics], None] = lambda metrics: None,
+        advantages: Callable[[Sequence[float]], list[float]] = compute_advantages,
+    ) -> None:
+        """``on_metrics`` sees every logged line; ``advantages`` is there for experiments, such as shuffled ones.
+
+        ``reference`` is the frozen policy of the KL term, on the right device; needed when ``loss.beta`` is above 0.
+        """
+        config = stage.config
+        self._stage, self._config = stage, config
+        self._engine, self._accelerator, self._run_dir = engine, accelerator, run_dir
+        self._seed, self._on_metrics, self._advantages = seed, on_metrics, advantages
+        self._model, self._tokenizer = model, tokenizer
+        self._stream = ExampleStream(
+            stage.training, seed=derive_seed(seed, stage.name), num_epochs=config.schedule.num_epochs
+        )
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.optimizer.learning_rate, weight_decay=config.optimizer.weight_decay
+        )
+        wrapped: Any = accelerator.prepare_model(model)
+        self._optimizer: Any = accelerator.prepare_optimizer(optimizer)
+        self._updater = PolicyUpdater(
+            wrapped,
+            self._optimizer,
+            accelerator,
+            loss=config.loss,
+            optimization=config.optimizer,
+            precision=precision,
+            temperature=config.sampling.temperature,
+            pad_token_id=int(tokenizer.pad_token_id),  # pyright: ignore
+            reference=reference,
+        )
+        self._state: TrainerState = {"update": 0, "num_rollouts": 0, "stream": self._stream.state(), "best": None}
+
+    def resume(self) -> None:
+        """Continue after the newest checkpoint of the stage; the model must have been loaded from it."""
+        checkpoint = latest_checkpoint(self._folder)
+        if checkpoint is None:
+            self._run_dir.forget_after(self._stage.name, -1)
+            return
+        self._state = load_state(checkpoint)
+        self._stream.restore(self._state["stream"])
+        load_optimizer(checkpoint, self._optimizer)
+        self._run_dir.forget_after(self._stage.name, self._state["update"])
+
+    def train(self) -> Path:
+        """Run the stage to its end; returns the folder of the model that it hands on."""
+        schedule = self._config.schedule
+        if self._state["update"] == 0:
+            self._log({"update": 0, **self._validate(0)})
+        while not self._is_done():
+            update = self._state["update"] + 1
+            started = time.perf_counter()
+            collected = self._collect(update)
+            if not collected.kept:
+                break  # the data is used up
+            self._stream.give_back(collected.surplus)
+            advantages = [self._advantages(group.rewards) for group in collected.kept]
+            sampled = time.perf_counter()
+            metrics = self._updater.update(collected.kept, advantages, update)
+            metrics |= sampling_metrics(collected)
+            metrics |= {
+                "data/epoch": self._stream.epoch,
+                "time/rollout_seconds": sampled - started,
+                "time/update_seconds": time.perf_counter() - sampled,
+            }
+            num_rollouts = self._state["num_rollouts"] + int(metrics["rollout/num_rollouts"])
+            self._state = {
+                "update": update,
+                "num_rollouts": num_rollouts,
+                "stream": self._stream.state(),
+                "best": self._state["best"],
+            }
+            if update % schedule.validate_every == 0 or self._is_done():
+                metrics |= self._validate(update)
+            self._log({"update": update, **metrics})
+            self._save_rollouts(update, collected, advantages)
+            if update % schedule.save_every == 0:
+                self._save()
+        return self._finish()
+
+    @property
+    def _folder(self) -> Path:
+        return self._run_dir.checkpoint_folder(self._stage.name)
+
+    def _is_done(self) -> bool:
+        schedule, state = self._config.schedule, self._state
+        out_of_updates = 0 < schedule.num_updates <= state["update"]
+        return out_of_updates or 0 < schedule.max_rollouts <= state["num_rollouts"]
+
+    def _collect(self, update: int) -> CollectedGroups:
+        sampling = self._config.sampling
+        collected = collect_groups(
+            self._stream.draw,
+            lambda examples, draw: self._roll_out(examples, sampling.group_size, sampling.temperature, update, draw),
+            groups_per_update=sampling.groups_per_update,
+            min_reward_std=sampling.min_reward_std if sampling.dynamic else KEEP_ALL,
+            max_draws=sampling.max_draws,
+        )
+        if collected.reached_cap:
+            logger.warning(
+                "%s update %d: the cap of dynamic sampling was reached after %d groups; training on the %d kept of %d "
+                "wanted. The policy solves or fails these examples too uniformly; see sampling/kept_rate.",
+                self._stage.name, update, len(collected.groups), len(collected.kept), sampling.groups_per_update,
+            )  # fmt: skip
+        return collected
+
+    def _roll_out(
+        self, examples: Sequence[TrainingExample], group_size: int, temperature: float, update: int, draw: int
+    ) -> list[RolloutGroup]:
+        """Every process rolls out its share; all processes get all groups, in the order of the examples."""
+        rank, num_processes = self._accelerator.process_index, self._accelerator.num_processes
+        max_tokens = self._config.sampling.max_completion_tokens
+        own = roll_out(
+            examples[rank::num_processes],
+            self._engine,
+            self._stage.scoring,
+            group_size=group_size,
+            sampling=SamplingParams(temperature=temperature, max_completion_tokens=max_tokens),
+            seed=derive_seed(self._seed, self._stage.name, update, draw, rank),
+        )
+        if num_processes == 1:
+            return own
+        shares: list[list[RolloutGroup]] = gather_object([own])  # one entry per process
+        return [shares[index % num_processes][index // num_processes] for index in range(len(examples))]
+
+    def _validate(self, update: int) -> Metrics:
+        """Greedy completions on the validation examples; keeps the model if it is the best so far."""
+        if not self._stage.validation:
+            return {}
+        started = time.perf_counter()
+        groups = self._roll_out(self._stage.validation, 1, 0.0, update, -1)
+        metrics = validation_metrics(groups)
+        reward = float(metrics["validation/reward"])
+        best = self._state["best"]
+        if update > 0 and (best is None or reward > best["reward"]):
+            self._state = {**self._state, "best": {"update": update, "reward": reward}}
+            if self._accelerator.is_main_process:
+                save_model(best_folder(self._folder, update), self._model, self._tokenizer)
+        return {**metrics, "time/validation_seconds": time.perf_counter() - started}
+
+    def _log(self, metrics: Metrics) -> None:
+        line: Metrics = {"stage": self._stage.name, **metrics}
+        if self._accelerator.is_main_process:
+            self._run_dir.log(line)
+            self._on_metrics(line)
+
+    def _save_rollouts(self, update: int, collected: CollectedGroups, advantages: Sequence[list[float]]) -> None:
+        """The first kept groups and, when there are any, one rejected one."""
+        limit = self._config.schedule.rollouts_saved
+        rejected = [(group, None) for group in collected.rejected[:1]]
+        kept = list(zip(collected.kept, advantages, strict=True))
+        if self._accelerator.is_main_process:
+            self._run_dir.save_rollouts(
+                self._stage.name, update, [*kept[: max(0, limit - len(rejected))], *rejected][:limit]
+            )
+
+    def _save(self) -> None:
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            save_checkpoint(self._folder, self._model, self._tokenizer, self._optimizer, self._state)
+        self._accelerator.wait_for_everyone()
+
+    def _finish(self) -> Path:
+        """Save, and hand on the best model by validation or, without validation, the last one."""
+        best = self._state["best"]
+        last = update_folder(self._folder, self._state["update"])
+        if not last.exists():
+            self._save()
+        model_folder = best_folder(self._folder, best["update"]) if best else last
+        if self._accelerator.is_main_process:
+            write_final(self._folder, model_folder, self._state)
+        self._accelerator.wait_for_everyone()
+        return model_folder

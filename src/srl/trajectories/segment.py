@@ -1,0 +1,117 @@
+"""Numbered solution -> Steps (4.2 and Fig. 3 of the paper: ``1. **Title** body``).
+
+headers.py finds the lines that may begin a step; here it is decided which of them do. The candidates are grouped by
+how they look ("### Step N", "N. **Title**", ...), each look is read as one outline, and the strongest look with at
+least two headers in sequence wins. So a restatement of the problem as a small list before "### Step 1", and a list of
+cases inside a step, stay text.
+
+The decision a reader would question: when the numbering starts again at 1 on the top level (a second solution, cases
+that are solved separately), the first run of numbers gives the steps and everything after it belongs to its last
+step. That step is the one the paper does not train on; choosing a later run would put a whole solution into step 1.
+"""
+
+from __future__ import annotations
+
+from srl.trajectories.headers import Header, Kind, Mark, find_headers
+from srl.types import Step
+
+# From the strongest look to the weakest; numbered lines without any mark come last, see _untitled.
+_LOOKS: tuple[tuple[Kind, Mark], ...] = (
+    ("step", "heading"),
+    ("number", "heading"),
+    ("step", "bold"),
+    ("number", "bold"),
+    ("step", "plain"),
+)
+# Numberings open at once. Real outlines have two or three; the cap keeps the search linear on hostile input.
+_MAX_LEVELS = 8
+
+
+def split_steps(solution: str) -> tuple[Step, ...]:
+    r"""Cut ``solution`` into its steps; joining their texts gives ``solution`` back, character by character.
+
+    Text before the first header belongs to the first step, text after the last step's to the last. A text without
+    two headers in sequence is one untitled step, an empty text is no step. Total: any string is allowed.
+
+    >>> [(step.title, step.body) for step in split_steps("1. **Add:** 2+3=5\n\n2. **Double**: 2*5=10\n")]
+    [('Add', '2+3=5'), ('Double', '2*5=10')]
+    """
+    if not solution:
+        return ()
+    headers = _choose(find_headers(solution))
+    if not headers:
+        return (Step(title="", text=solution, body=solution.strip()),)
+    starts = [0] + [header.start for header in headers[1:]]
+    ends = [*starts[1:], len(solution)]
+    return tuple(
+        Step(title=header.title, text=solution[start:end], body=solution[header.body_start : end].strip())
+        for header, start, end in zip(headers, starts, ends, strict=True)
+    )
+
+
+def _choose(candidates: list[Header]) -> list[Header]:
+    """The headers that begin steps: 1, 2, 3, ...; [] if fewer than two are in sequence."""
+    outlines = [
+        outline
+        for kind, mark in _LOOKS
+        if len(outline := _outline([header for header in candidates if (header.kind, header.mark) == (kind, mark)])) > 1
+    ]
+    for outline in outlines:
+        if not any(_is_inside(outline, other) for other in outlines):
+            return _with_unmarked(outline, candidates)
+    return _untitled(candidates)
+
+
+def _outline(headers: list[Header]) -> list[Header]:
+    """The first run 1, 2, 3, ... on the outermost level.
+
+    A header continues the innermost open numbering that it fits, one with the same spacing before others; a 1 that
+    fits none opens a new one inside; what fits nowhere (a number skipped or repeated) is text.
+    """
+    levels: list[list[Header]] = []
+    for header in headers:
+        fitting = [depth for depth, level in enumerate(levels) if level[-1].number + 1 == header.number]
+        if fitting:
+            depth = next((depth for depth in reversed(fitting) if _same_spacing(levels[depth], header)), fitting[-1])
+            del levels[depth + 1 :]
+            levels[-1].append(header)
+        elif header.number == 1:
+            del levels[_MAX_LEVELS - 1 :]
+            levels.append([header])
+    return levels[0] if levels else []
+
+
+def _same_spacing(level: list[Header], header: Header) -> bool:
+    """Whether ``header`` stands as the items before it: all in paragraphs of their own, or all line under line.
+
+    The blank line before an outline's first item says nothing about the outline.
+    """
+    return len(level) == 1 or level[-1].starts_paragraph == header.starts_paragraph
+
+
+def _is_inside(outline: list[Header], other: list[Header]) -> bool:
+    """Whether ``outline`` lies between two neighbouring headers of ``other``."""
+    first, last = outline[0].start, outline[-1].start
+    return any(before.start < first and last < after.start for before, after in zip(other, other[1:], strict=False))
+
+
+def _with_unmarked(outline: list[Header], candidates: list[Header]) -> list[Header]:
+    """``outline`` with the headers of the same kind that carry its numbering on without their marks.
+
+    Experts forget the bold now and then ("4. Therefore ..." after three titled steps). Nothing is taken in that
+    would displace a marked header.
+    """
+    longer = _outline([header for header in candidates if header.kind == outline[0].kind])
+    marked = {header.start for header in outline}
+    extra = [header for header in longer if header.start not in marked]
+    if len(longer) == len(outline) + len(extra) and all(header.starts_paragraph for header in extra):
+        return longer
+    return outline
+
+
+def _untitled(candidates: list[Header]) -> list[Header]:
+    """Numbered paragraphs without titles. A list without blank lines between its items is an enumeration, not steps."""
+    outline = _outline([header for header in candidates if header.kind == "number"])
+    if len(outline) > 1 and all(header.starts_paragraph for header in outline[1:]):
+        return outline
+    return []
