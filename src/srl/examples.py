@@ -118,7 +118,7 @@ def split_by_trajectory(
 
     Depends on the seed, the ids and the problem texts only, not on the order of the file. Trajectories with the same
     problem (letters and digits compared) stay together; where a group of them does not fit, fewer are held out.
-    Raises DataError if nothing would be left to train on.
+    Raises DataError if nothing would be left to train on, or nothing could be held out.
     """
     problems = {example.trajectory_id: _problem_key(example.problem) for example in examples}
     groups: dict[str, list[str]] = {}
@@ -133,6 +133,8 @@ def split_by_trajectory(
     for key in sorted(groups, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()):
         if len(held_out) + len(groups[key]) <= num_validation:
             held_out.update(groups[key])
+    if num_validation and not held_out:
+        raise DataError("nothing can be held out for validation: too many trajectories share the same problem")
     train = [example for example in examples if example.trajectory_id not in held_out]
     return train, [example for example in examples if example.trajectory_id in held_out]
 

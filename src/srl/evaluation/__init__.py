@@ -1,0 +1,1 @@
+"""Problems and an engine -> graded samples -> scores with intervals."""

@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -26,7 +27,10 @@ BASE_MODEL_FOLDER = Path(__file__).parent / "base_model"
 CORPUS_LENGTHS = (1, 2, 2, 3, 3, 4, 5, 6, 7)
 """Numbers of operations of the corpus problems; the short ones teach arithmetic at little cost."""
 _IGNORED = -100
+_LENGTH_UNIT = 32
 _BATCHES_SORTED_TOGETHER = 32
+Encoded = tuple[list[int], list[int]]
+"""(token ids, labels) of one document; labels are -100 wherever there is no loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,8 @@ class BaseRecipe:
     """Peak; the rate rises linearly over the warm-up and falls to a twentieth along half a cosine."""
     warmup_updates: int = 50
     """Updates of the warm-up."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay."""
+    matrix_learning_rate: float = 0.02
+    """Peak rate of the weight matrices, which Muon trains; the embedding and the norms are AdamW's."""
     vocab_size: int = 400
     """Tokens in the vocabulary."""
     hidden_size: int = 128
@@ -57,7 +61,7 @@ class BaseRecipe:
     """Longest prompt and completion together."""
 
 
-def rebuild_base(folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_every: int = 0) -> None:  # noqa: B008
+def rebuild_base(folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_every: int = 0) -> None:
     """Train a base and write it to ``folder``. Equal recipes give equal weights on the same machine.
 
     ``log_every`` prints the loss every so many updates; 0 prints nothing.
@@ -86,10 +90,16 @@ def train(
     log_every: int = 0,
 ) -> None:
     """Pre-train ``model`` in place on fresh documents: no document is seen twice on purpose."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: _learning_rate_factor(update, recipe))
+    matrices = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
+    others = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=0.0),
+        torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: _learning_rate_factor(update, recipe))
+        for optimizer in optimizers
+    ]
     batches = _batches(tokenizer, recipe, rng)
     model.set_attn_implementation("eager")  # on a CPU, at these lengths, twice as fast as the fused kernel
     model.train()
@@ -103,9 +113,10 @@ def train(
         )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
         if log_every and (update + 1) % log_every == 0:
             print(f"update {update + 1}: loss {loss.item():.4f}", flush=True)
     model.set_attn_implementation("sdpa")
@@ -118,8 +129,8 @@ def write_documents(num_documents: int, *, seed: int, rng: random.Random) -> lis
     return [write_document(problem, rng) for problem in problems]
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> list[tuple[list[int], list[int]]]:
-    """(token ids, labels) of each document; labels are -100 wherever there is no loss.
+def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> list[Encoded]:
+    """Token ids and labels of each document.
 
     Tokenizing piece by piece is tokenizing the whole: a piece ends with a line break or at a tag, and the
     tokenizer cuts there too.
@@ -131,7 +142,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> lis
         )
         texts += [prompt + document.prompt.assistant_prefix, *(text for text, _ in document.segments)]
     pieces = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
-    encoded: list[tuple[list[int], list[int]]] = []
+    encoded: list[Encoded] = []
     for document in documents:
         token_ids = list(next(pieces))
         labels = [_IGNORED] * len(token_ids)
@@ -149,22 +160,32 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (token ids, labels) of shape [documents, tokens], each with documents of about the same length."""
     num_documents = recipe.tokens_per_update * _BATCHES_SORTED_TOGETHER // 128
+    batches: list[list[Encoded]] = []
+    left_over: dict[int, list[Encoded]] = {}
     while True:
         documents = write_documents(num_documents, seed=rng.randrange(2**32), rng=rng)
         encoded = sorted(encode(tokenizer, documents), key=lambda item: len(item[0]))
-        batches: list[list[tuple[list[int], list[int]]]] = [[]]
-        for item in encoded:
-            if batches[-1] and (len(batches[-1]) + 1) * len(item[0]) > recipe.tokens_per_update:
-                batches.append([])
-            batches[-1].append(item)
+        for length, same_length in groupby(encoded, key=_padded_length):
+            batch_size = recipe.tokens_per_update // length
+            waiting = left_over.pop(length, []) + list(same_length)
+            while len(waiting) >= batch_size:
+                batches.append(waiting[:batch_size])
+                del waiting[:batch_size]
+            left_over[length] = waiting
         rng.shuffle(batches)
-        for batch in batches:
-            longest = max(len(token_ids) for token_ids, _ in batch)
+        while batches:
+            batch = batches.pop()
+            length = _padded_length(batch[0])
             padding = tokenizer.pad_token_id
             yield (
-                torch.tensor([token_ids + [padding] * (longest - len(token_ids)) for token_ids, _ in batch]),
-                torch.tensor([labels + [_IGNORED] * (longest - len(labels)) for _, labels in batch]),
+                torch.tensor([token_ids + [padding] * (length - len(token_ids)) for token_ids, _ in batch]),
+                torch.tensor([labels + [_IGNORED] * (length - len(labels)) for _, labels in batch]),
             )
+
+
+def _padded_length(item: Encoded) -> int:
+    """Few different lengths make few different shapes: bfloat16 kernels are compiled anew for every shape."""
+    return math.ceil(len(item[0]) / _LENGTH_UNIT) * _LENGTH_UNIT
 
 
 def _texts(document: Document) -> Iterator[str]:

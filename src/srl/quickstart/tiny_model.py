@@ -1,7 +1,11 @@
 """A small language model from nothing: a byte-level tokenizer and a Llama-type network.
 
-Used by the quickstart's base and by recipes that need a model of their own. Everything is an ordinary transformers
-model folder afterwards: ``AutoModelForCausalLM.from_pretrained(folder)`` and ``AutoTokenizer`` read it offline.
+Used by the quickstart's base and by recipes that need a model of their own. What ``save`` writes is an ordinary
+transformers folder: ``AutoModelForCausalLM`` and ``AutoTokenizer`` read it offline.
+
+Why Llama and not Qwen2, which differs by three biases per layer only: transformers 5 reads the tokenizer of *any* folder
+whose model type is "qwen2" as Qwen2's own, whatever ``tokenizer.json`` says. Its Unicode normalisation loses characters
+and its word pattern undoes ours. For a Llama it takes the file at its word.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, PreTrainedTokenizerFast, LlamaConfig, LlamaForCausalLM
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from srl.parsing import THINK_CLOSE, THINK_OPEN
 
@@ -35,9 +39,9 @@ _MARKS = re.compile("|".join(map(re.escape, (TURN_START, TURN_END, PADDING, THIN
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer: any text survives ``decode(encode(text))``, every digit is one token.
 
-    ``texts`` may be rendered chats: the marks of the chat template are left out of the training. ``vocab_size`` includes
-    the 256 bytes and the 5 marks. ``<think>`` and ``</think>`` are single tokens but
-    not special, so that decoding with ``skip_special_tokens=True`` keeps them.
+    ``texts`` may be rendered chats: the marks of the chat template are left out of the training. ``vocab_size``
+    includes the 256 bytes and the 5 marks. ``<think>`` and ``</think>`` are single tokens but not special, so that
+    decoding with ``skip_special_tokens=True`` keeps them.
     """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(

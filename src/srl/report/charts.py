@@ -198,10 +198,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _svg(width: float, height: float, parts: Sequence[Markup], kind: str, description: str, **more: str) -> Markup:
-    # Fixed size in user units, scaled down by CSS (max-width: 100 %) where the column is narrower.
-    view = f"0 0 {width:g} {height:g}"
-    title = _tag("desc", description)
-    return _tag("svg", title, *parts, viewBox=view, class_=kind, role="img", aria_label=description, **more)
+    # Natural size in pixels, scaled down by the style sheet where the column is narrower.
+    size = {"viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}"}
+    return _tag("svg", *parts, class_=kind, role="img", aria_label=description, **size, **more)
 
 
 def _tag(name: str, *children: str | Markup, **attributes: str | float) -> Markup:

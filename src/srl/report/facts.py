@@ -32,6 +32,25 @@ def stage_reward_settings(config: JsonObject, stage: str) -> tuple[bool, bool]:
     return reward.get("autojunk") is True, reward.get("first_argument") != "target"
 
 
+def summary(run: Run) -> list[str]:
+    """The run in one line: model, stages, seed, version, commit, device, start; what was not recorded is left out."""
+    config, environment = run.config, run.environment
+    git = as_object(environment.get("git"))
+    commit, version = as_text(git.get("commit"))[:10], as_text(as_object(environment.get("versions")).get("srl"))
+    seed, started = as_text(config.get("seed")), as_text(environment.get("started"))
+    device = as_text(as_object(environment.get("hardware")).get("device"))
+    parts = [
+        as_text(as_object(config.get("model")).get("path")),
+        " then ".join(as_object(config.get("stages")) or run.updates),
+        f"seed {seed}" if seed else "",
+        f"srl {version}" if version else "",
+        f"commit {commit}{_dirty_mark(git)}" if commit else "",
+        f"on {device}" if device else "",
+        started.replace("T", " ")[:16],
+    ]
+    return [part for part in parts if part]
+
+
 def recipe_rows(config: JsonObject) -> list[Fact]:
     """The recipe in brief: one value per stage; the first row holds the names of the stages. [] without stages."""
     stages = as_object(config.get("stages"))
@@ -50,18 +69,21 @@ def environment_facts(run: Run) -> list[Fact]:
     model, environment = as_object(run.config.get("model")), run.environment
     git, hardware = as_object(environment.get("git")), as_object(environment.get("hardware"))
     versions = as_object(environment.get("versions"))
-    state = " with uncommitted changes" if git.get("dirty") is True else ""
     facts = {
         "Model": as_text(model.get("path")),
         "Precision": as_text(model.get("precision")),
         "Seed": as_text(run.config.get("seed")),
         "Started": as_text(environment.get("started")),
         "Command": as_text(environment.get("command")),
-        "Commit": as_text(git.get("commit")) + state if git else "not recorded" if environment else "",
+        "Commit": as_text(git.get("commit")) + _dirty_mark(git) if git else "not recorded" if environment else "",
     }
     facts |= {key.replace("_", " ").capitalize(): as_text(value) for key, value in hardware.items()}
     facts["Versions"] = ", ".join(f"{name} {as_text(version)}" for name, version in versions.items())
     return [Fact(label=label, values=(value,)) for label, value in facts.items() if value]
+
+
+def _dirty_mark(git: JsonObject) -> str:
+    return " with uncommitted changes" if git.get("dirty") is True else ""
 
 
 def _stage(config: JsonObject, stage: str) -> JsonObject:

@@ -18,12 +18,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from srl.report.charts import interval_plot, reward_strip
+from srl.report.charts import reward_strip
 from srl.report.curves import Figure, stage_figures
-from srl.report.facts import environment_facts, recipe_rows, stage_kind, stage_reward_settings
-from srl.report.load import Run, SavedGroup, SavedRollout, SavedScore, load_run
+from srl.report.facts import environment_facts, recipe_rows, stage_kind, stage_reward_settings, summary
+from srl.report.load import Run, SavedGroup, SavedRollout, load_run
 from srl.report.samples import MAX_CHARACTERS, Match, Piece, best_and_worst, choose_groups, clip_pieces, match_texts
-from srl.report.text import clip_text, number, percent, visible
+from srl.report.score_table import score_columns, score_rows
+from srl.report.text import clip_text, number, visible
 from srl.run_dir import write_text
 
 _TIMES = ("time/rollout_seconds", "time/update_seconds")
@@ -43,18 +44,6 @@ class StageView:
     """Median time of an update, rollouts included, "" when not logged."""
     figures: list[Figure]
     """Its curves."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoreCell:
-    """One score of one model."""
-
-    value: str
-    """The estimate."""
-    interval: str
-    """The 95 % interval."""
-    plot: Markup
-    """The interval drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +117,9 @@ def render_report(run: Run) -> str:
         recipe=recipe_rows(run.config),
         config_text=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
         environment=environment_facts(run),
-        score_names=_score_names(run),
-        score_table=_score_table(run),
+        summary=summary(run),
+        score_columns=score_columns(run.scores),
+        score_rows=score_rows(run.scores),
         scores_info=run.scores_info,
         groups=groups,
         num_rollouts=sum(len(view.rollouts) for view in groups),
@@ -150,44 +140,6 @@ def _stage_view(run: Run, stage: str) -> StageView:
         num_updates=int(records[-1]["update"]),
         median_seconds=number(seconds[len(seconds) // 2]) if seconds else "",
         figures=stage_figures(records),
-    )
-
-
-def _score_names(run: Run) -> dict[str, str]:
-    """Every score that any model has, in the order of their first appearance, with what it was measured on."""
-    counts: dict[str, list[str]] = {}
-    for model, scores in run.scores.items():
-        for score in scores:
-            found = counts.setdefault(score.name, [])
-            parts = [f"{score.num_problems:,} problems" if score.num_problems is not None else ""]
-            parts.append(f"{score.num_samples:,} samples" if score.num_samples is not None else "")
-            found.append(f"{model}: {', '.join(filter(None, parts)) or 'not recorded'}")
-    # One text for all models, unless they were measured on different numbers.
-    shared = {name: {text.partition(": ")[2] for text in texts} for name, texts in counts.items()}
-    return {name: shared[name].copy().pop() if len(shared[name]) == 1 else "; ".join(counts[name]) for name in counts}
-
-
-def _score_table(run: Run) -> list[tuple[str, list[ScoreCell | None]]]:
-    """(model, one cell per score name); the first model that has a score is what the others are compared with."""
-    names = _score_names(run)
-    by_model = {model: {score.name: score for score in scores} for model, scores in run.scores.items()}
-    references: dict[str, float] = {}
-    for scores in by_model.values():
-        for name, score in scores.items():
-            references.setdefault(name, score.value)
-    return [
-        (model, [_score_cell(model, scores[name], references[name]) if name in scores else None for name in names])
-        for model, scores in by_model.items()
-    ]
-
-
-def _score_cell(model: str, score: SavedScore, reference: float) -> ScoreCell:
-    interval = f"{percent(score.low).removesuffix(' %')} to {percent(score.high)}"
-    description = f"{score.name} of {model}: {percent(score.value)}, 95 % interval {interval}"
-    return ScoreCell(
-        value=percent(score.value),
-        interval=interval,
-        plot=interval_plot(score.value, score.low, score.high, reference=reference, description=description),
     )
 
 

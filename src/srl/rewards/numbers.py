@@ -33,20 +33,20 @@ class Number:
 
 _DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)"
 _EXPONENT = r"10\s*\^\s*(?:\{\s*(?P<%s>[+-]?\d{1,3})\s*\}|(?P<%s>[+-]?\d{1,3}))"
+_POWER = rf"[eE](?P<e>[+-]?\d{{1,3}})|\s*(?:\\times|\\cdot|\*|x|\u00d7)\s*{_EXPONENT % ('p1', 'p2')}"
 _BODY = "|".join(
     (
         r"(?P<whole>\d+)?\s*\\frac\s*\{\s*(?P<top>-?\d+)\s*\}\s*\{\s*(?P<bottom>\d+)\s*\}",
         r"\\frac\s*(?P<top_digit>\d)\s*(?P<bottom_digit>\d)",
         rf"(?P<over>{_DECIMAL})\s*/\s*(?P<under>{_DECIMAL})",
-        rf"(?P<decimal>{_DECIMAL})(?:[eE](?P<e>[+-]?\d{{1,3}})|\s*(?:\\times|\\cdot|\*|x|\u00d7)\s*{_EXPONENT % ('p1', 'p2')})?",
+        rf"(?P<decimal>{_DECIMAL})(?:{_POWER})?",
         _EXPONENT % ("p3", "p4"),
     )
 )
-# Words of one letter, and "pi", are variables and constants; "3 or" is half of a list.
-_WORD = r"(?:cm|mm|km|nm|kg|mg|ft|hr|lb|oz|mL|eV|Hz|kJ|(?!or\b|and\b)[A-Za-z]{3,})\b"
-_UNIT = (
-    rf"(?:\\(?:text|textrm|mathrm|mbox|operatorname)\s*\{{[^{{}}\d]*\}}|(?<=[\s/]){_WORD}|\\AA|/|\s|\^\s*\{{?-?\d\}}?)"
-)
+# Words of one or two letters are variables and constants unless they are known units; "3 or" is half of a list.
+_WORD = r"(?<=[\s/])(?:cm|mm|km|nm|kg|mg|ft|hr|lb|oz|mL|eV|Hz|kJ|(?!or\b|and\b)[A-Za-z]{3,})\b"
+_NAME = rf"\\(?:text|textrm|mathrm|mbox|operatorname)\s*\{{[^{{}}\d]*\}}|{_WORD}|\\AA"
+_UNIT = rf"(?:(?:{_NAME})(?:\s*\^\s*\{{?-?\d\}}?)?|/|\s)"
 _NUMBER = re.compile(rf"(?P<sign>[+-]?)\s*(?:{_BODY})\s*(?P<percent>%)?{_UNIT}*")
 
 

@@ -87,6 +87,10 @@ def answers_match(answer: str, reference: str) -> bool:
     return _math_verify_match(answer, reference)
 
 
+_ASSIGNMENT = re.compile(r"^[A-Za-z](?:_\{?\w+\}?)?\s*=\s*(?=[^=]+$)")
+"""``x = `` before a value, left out where the other answer has no equation."""
+
+
 # --- as text -------------------------------------------------------------------------------------------------------
 
 _WRAPPER = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|normal)|mbox|operatorname|boxed|fbox)\s*"

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, cast
 
-from cydifflib import SequenceMatcher  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+# cydifflib ships without types; _Matcher below says what is used of it.
+# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownVariableType=false
+from cydifflib import SequenceMatcher
 
 from srl.types import Reward
 
 
 class _Matcher(Protocol):
-    """The part of ``difflib.SequenceMatcher`` that is used here; cydifflib ships without types."""
+    """The part of ``difflib.SequenceMatcher`` that is used here."""
 
     def ratio(self) -> float: ...
     def get_matching_blocks(self) -> list[tuple[int, int, int]]: ...

@@ -15,7 +15,7 @@ _HASHES = re.compile(r"^####[ \t]*([-+]?\$?[-+]?\d[\d,./]*%?)\s*\Z", re.MULTILIN
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last non-empty ``\boxed{}`` (or ``\fbox{}``) with balanced braces, stripped; None without one.
+    r"""What stands in the last non-empty ``\boxed{}`` (or ``\fbox{}``) with balanced braces, stripped; else None.
 
     Of nested boxes it is the inner one. Total and linear in the length of the text.
 
@@ -37,9 +37,9 @@ def last_boxed(text: str) -> str | None:
 
 
 def find_answer(solution: str) -> str | None:
-    """The final answer of an expert's solution, None where none is marked.
+    r"""The final answer of an expert's solution, None where none is marked.
 
-    >>> find_answer("48 + 24 = 72\\n#### 72"), find_answer("so it is 72")
+    >>> find_answer("48 + 24 = 72\n#### 72"), find_answer("so it is 72")
     ('72', None)
     """
     boxed = last_boxed(solution)

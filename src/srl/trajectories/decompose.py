@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import tyro
 from rich.console import Console
@@ -128,7 +128,7 @@ def decompose_command(
     /,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     *,
-    report: Path | None = None,
+    report: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None,
     strict: bool = False,
     overwrite: bool = False,
     problem_field: str = "",
@@ -166,11 +166,16 @@ class _PendingFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._partial = None if path is None else path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self._file = None if self._partial is None else self._partial.open("w", encoding="utf-8", newline="\n")
+        self._file = None if self._partial is None else self._open(self._partial)
+
+    @staticmethod
+    def _open(partial: Path) -> TextIO:
+        # A path that is no valid UTF-8 can stand in a record; its bytes are then written as JSON escapes.
+        return partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
     @classmethod
     @contextmanager
-    def beside(cls, path: Path | None) -> Iterator[_PendingFile]:
+    def beside(cls, path: Path | None) -> Generator[_PendingFile]:
         """Opens the file; removes it at the end unless it was published. A write that fails is a DataError."""
         try:
             pending = cls(path)
@@ -198,15 +203,14 @@ class _PendingFile:
 
 def _check_places(source: str, output: Path, report: Path | None, *, overwrite: bool) -> None:
     """Raises DataError where writing would destroy the source, the other file, or a file not given up."""
-    places = {"source": Path(source), "output": output, "report": report}
-    resolved = [place.resolve() for place in places.values() if place is not None]
-    if len(set(resolved)) < len(resolved):
+    written = [place for place in (output, report) if place is not None]
+    if len({place.resolve() for place in (Path(source), *written)}) <= len(written):
         raise DataError("input, output and report must be different files; nothing was written")
-    for name, place in places.items():
-        if name != "source" and place is not None and place.exists():
-            if not overwrite or not place.is_file():
-                hint = "pass --overwrite to replace it" if place.is_file() else "it is not a file"
-                raise DataError(f"{place} exists already; {hint} or choose another {name}")
+    for place in written:
+        if place.exists() and not place.is_file():
+            raise DataError(f"{place} exists and is not a file; choose another name")
+        if place.exists() and not overwrite:
+            raise DataError(f"{place} exists already; pass --overwrite to replace it or choose another name")
 
 
 def _with_share(count: int, total: int) -> str:

@@ -76,9 +76,9 @@ _FENCES = {"```": "```", "~~~": "~~~", "[asy]": "[/asy]"}
 
 
 def find_headers(text: str) -> list[Header]:
-    """All candidates in ``text``, in order. Total: any string is allowed; linear in the length of the text.
+    r"""All candidates in ``text``, in order. Total: any string is allowed; linear in the length of the text.
 
-    >>> [(header.number, header.title) for header in find_headers("1. **Add:** 2+3\\n   1. **no**\\n2. **Double**: 10")]
+    >>> [(header.number, header.title) for header in find_headers("1. **Add:** 2+3\n   1. **no**\n2. **Double**: 10")]
     [(1, 'Add'), (2, 'Double')]
     """
     lines = _protect(_split_lines(text))

@@ -45,9 +45,11 @@ def parse_trajectories(
 ) -> Iterator[Trajectory | DroppedRow]:
     """``read_trajectories`` for rows that are read already."""
     seen: dict[str, int] = {}
+    result: Trajectory | DroppedRow
     for row in rows:
-        result = row
-        if isinstance(row, Row):
+        if isinstance(row, DroppedRow):
+            result = row
+        else:
             try:
                 result = parse_trajectory(row, problem_field=problem_field, solution_field=solution_field)
                 first = seen.setdefault(result.trajectory_id, row.source.row)

@@ -113,6 +113,7 @@ def _read_lines(path: Path, source: str) -> Iterator[Row | DroppedRow]:
 
 def _read_array(path: Path, source: str) -> Iterator[Row | DroppedRow]:
     """Element by element, so that an array cut off in the middle still gives its whole elements."""
+    # A bad byte becomes half a surrogate pair, so that it costs its own row and not the whole array.
     text = path.read_bytes().removeprefix(_BOM).decode("utf-8", errors="surrogateescape")
     decoder = json.JSONDecoder()
     position, line = _skip_gap(text, text.index("[") + 1), 1

@@ -12,6 +12,8 @@ step. That step is the one the paper does not train on; choosing a later run wou
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from srl.trajectories.headers import Header, Kind, Mark, find_headers
 from srl.types import Step
 
@@ -92,7 +94,7 @@ def _same_spacing(level: list[Header], header: Header) -> bool:
 def _is_inside(outline: list[Header], other: list[Header]) -> bool:
     """Whether ``outline`` lies between two neighbouring headers of ``other``."""
     first, last = outline[0].start, outline[-1].start
-    return any(before.start < first and last < after.start for before, after in zip(other, other[1:], strict=False))
+    return any(before.start < first and last < after.start for before, after in pairwise(other))
 
 
 def _with_unmarked(outline: list[Header], candidates: list[Header]) -> list[Header]:
@@ -110,8 +112,8 @@ def _with_unmarked(outline: list[Header], candidates: list[Header]) -> list[Head
 
 
 def _untitled(candidates: list[Header]) -> list[Header]:
-    """Numbered paragraphs without titles. A list without blank lines between its items is an enumeration, not steps."""
+    """Numbered paragraphs, at least the first without a title. Plain lines without blank ones between are a list."""
     outline = _outline([header for header in candidates if header.kind == "number"])
-    if len(outline) > 1 and all(header.starts_paragraph for header in outline[1:]):
+    if len(outline) > 1 and all(header.starts_paragraph or header.mark != "plain" for header in outline[1:]):
         return outline
     return []

@@ -1,0 +1,225 @@
+"""The loop, run for real on the tiny policy: alive, resumable, exact."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import stage, tiny_policy, trainer
+
+from srl.advantage import compute_advantages
+from srl.config import OptimizerConfig, SamplingConfig, ScheduleConfig
+from srl.engines.scripted import ScriptedEngine
+from srl.engines.transformers import TransformersEngine
+from srl.errors import SamplingError
+from srl.policy import load_policy
+from srl.run_dir import RunDir
+
+
+def read_metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(lines):
+    return [{key: value for key, value in line.items() if not key.startswith("time/")} for line in lines]
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, trainer(stage(), folder).train()
+
+
+def test_the_loop_is_alive(finished):
+    """Groups were rejected, groups were kept, weights moved, and every promised file is there."""
+    folder, final = finished
+    lines = read_metrics(folder)
+    assert [line["update"] for line in lines] == [0, 1, 2, 3, 4, 5, 6]
+    assert sum(line.get("sampling/num_rejected", 0) for line in lines) > 0
+    assert all(line["sampling/num_kept"] == 3 for line in lines[1:])
+    start = tiny_policy()[0].state_dict()
+    assert any(not torch.equal(start[name], tensor) for name, tensor in weights(final).items())
+    assert [line["update"] for line in lines if "validation/reward" in line] == [0, 2, 4, 6]
+    assert sorted(path.name for path in (folder / "rollouts").iterdir())[0] == "srl-00001.jsonl"
+    kept = [json.loads(line)["kept"] for path in (folder / "rollouts").iterdir() for line in path.open()]
+    assert True in kept and False in kept
+
+
+def test_the_best_checkpoint_by_validation_is_handed_on(finished):
+    folder, final = finished
+    validated = [line for line in read_metrics(folder) if "validation/reward" in line and line["update"] > 0]
+    best = max(validated, key=lambda line: line["validation/reward"])
+    assert final.name == f"best-{best['update']:05d}"
+    checkpoints = sorted(path.name for path in (folder / "checkpoints" / "srl").iterdir())
+    assert checkpoints == sorted({final.name, "update-00006", "final.json"})
+
+
+def test_the_same_seed_gives_the_same_run(finished, tmp_path):
+    folder, final = finished
+    again = trainer(stage(), tmp_path).train()
+    assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(folder))
+    assert_same_weights(weights(again), weights(final))
+    other = trainer(stage(), tmp_path / "other", seed=1).train()
+    assert without_times(read_metrics(tmp_path / "other")) != without_times(read_metrics(folder))
+    del other
+
+
+class KilledError(Exception):
+    """Stands for a kill at a moment of our choice."""
+
+
+@pytest.mark.parametrize("killed_in_call", [3, 6, 8, 10])
+def test_killed_and_resumed_equals_never_killed_bit_for_bit(finished, tmp_path, killed_in_call):
+    """Killed inside an engine call, at several moments; resumed from what is on disk by a new process's objects."""
+    folder, _ = finished
+    model, tokenizer = tiny_policy()
+    real = TransformersEngine(model, tokenizer, batch_size=16)
+    calls = 0
+
+    class MortalEngine:
+        def generate(self, prompts, **settings):
+            nonlocal calls
+            calls += 1
+            if calls == killed_in_call:
+                raise KilledError
+            return real.generate(prompts, **settings)
+
+    with pytest.raises(KilledError):
+        trainer(stage(), tmp_path, model=model, engine=MortalEngine()).train()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "srl", "upd')  # a line torn by the kill
+    checkpoints = sorted((tmp_path / "checkpoints" / "srl").glob("update-?????"))
+    model = load_policy(checkpoints[-1])[0] if checkpoints else tiny_policy()[0]
+    resumed = trainer(stage(), tmp_path, model=model)
+    torch.manual_seed(12345)  # resume must not depend on whatever the global state is
+    resumed.resume()
+    final = resumed.train()
+    assert_same_weights(weights(final), weights(folder / "checkpoints" / "srl" / final.name))
+    assert_same_weights(
+        weights(tmp_path / "checkpoints" / "srl" / "update-00006"),
+        weights(folder / "checkpoints" / "srl" / "update-00006"),
+    )
+    assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(folder))
+
+
+def test_resume_keeps_optimizer_and_data_position(tmp_path):
+    """Red if either is forgotten: three updates and three more, against six."""
+    settings = {"schedule": ScheduleConfig(num_updates=3, validate_every=2, save_every=3, num_epochs=50)}
+    trainer(stage(**settings), tmp_path / "three").train()
+    state = json.loads((tmp_path / "three/checkpoints/srl/update-00003/state.json").read_text())
+    assert state["stream"]["epoch"] + state["stream"]["offset"] > 0
+    assert state["num_rollouts"] == sum(line.get("rollout/num_rollouts", 0) for line in read_metrics(tmp_path / "three"))
+    moments = load_file(tmp_path / "three/checkpoints/srl/update-00003/optimizer.safetensors")
+    assert float(moments["optimizer/0.step"]) == 3.0
+    assert moments["optimizer/0.exp_avg"].norm() > 0
+
+
+def test_surplus_examples_are_carried_over_through_a_checkpoint(tmp_path):
+    """The dynamic-sampling carry-over is part of the saved state and is drawn first."""
+    sampling = SamplingConfig(group_size=4, groups_per_update=2, max_completion_tokens=6, min_reward_std=0.03)
+    the_stage = stage(sampling=sampling, schedule=ScheduleConfig(num_updates=8, save_every=1, validate_every=8))
+    trainer(the_stage, tmp_path).train()
+    surplus = [line.get("sampling/num_surplus", 0) for line in read_metrics(tmp_path)]
+    assert sum(surplus) > 0
+
+
+def test_a_rejected_group_never_reaches_the_loss(tmp_path, monkeypatch):
+    seen = []
+    the_trainer = trainer(stage(), tmp_path)
+    update = the_trainer._updater.update
+
+    def spy(groups, advantages, number):
+        seen.extend(group.rewards for group in groups)
+        return update(groups, advantages, number)
+
+    monkeypatch.setattr(the_trainer._updater, "update", spy)
+    the_trainer.train()
+    assert len(seen) == 18
+    assert all(torch.tensor(rewards).double().std(unbiased=False) > 0.02 for rewards in seen)
+
+
+def test_nothing_to_learn_ends_with_a_clear_error_and_a_whole_folder(tmp_path):
+    engine = ScriptedEngine(lambda prompt, index: "same")
+    with pytest.raises(SamplingError, match="min_reward_std"):
+        trainer(stage(), tmp_path, engine=engine).train()
+    assert [line["update"] for line in read_metrics(tmp_path)] == [0]
+
+
+def test_without_dynamic_sampling_every_group_is_trained_on(tmp_path):
+    sampling = SamplingConfig(group_size=4, groups_per_update=3, max_completion_tokens=6, dynamic=False)
+    trainer(stage(sampling=sampling), tmp_path).train()
+    lines = read_metrics(tmp_path)[1:]
+    assert all(line["sampling/num_rejected"] == 0 and line["sampling/num_kept"] == 3 for line in lines)
+
+
+def test_the_stage_ends_with_its_data_or_its_budget(tmp_path):
+    one_epoch = ScheduleConfig(num_epochs=1, validate_every=2, save_every=3)
+    trainer(stage(schedule=one_epoch), tmp_path / "data").train()
+    lines = read_metrics(tmp_path / "data")
+    assert lines[-1]["data/epoch"] == 1.0
+    budget = ScheduleConfig(max_rollouts=30, num_epochs=50, validate_every=2, save_every=3)
+    trainer(stage(schedule=budget), tmp_path / "budget").train()
+    sampled = [line.get("rollout/num_rollouts", 0) for line in read_metrics(tmp_path / "budget")]
+    assert sum(sampled) >= 30 > sum(sampled[:-1])
+
+
+def test_validation_changes_nothing(tmp_path):
+    """Same weights with and without validation in between."""
+    often = ScheduleConfig(num_updates=3, validate_every=1, save_every=3, num_epochs=50)
+    seldom = ScheduleConfig(num_updates=3, validate_every=3, save_every=3, num_epochs=50)
+    trainer(stage(schedule=often), tmp_path / "often").train()
+    trainer(stage(schedule=seldom), tmp_path / "seldom").train()
+    path = Path("checkpoints/srl/update-00003")
+    assert_same_weights(weights(tmp_path / "often" / path), weights(tmp_path / "seldom" / path))
+
+
+def shuffled(seed):
+    rng = random.Random(seed)
+
+    def advantages(rewards):
+        values = compute_advantages(rewards)
+        rng.shuffle(values)
+        return values
+
+    return advantages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_learns_with_the_real_advantages_and_not_with_shuffled_ones(tmp_path, seed):
+    """The reward on held-out prompts rises by a margin, and by shuffling alone it does not."""
+    settings = {
+        "sampling": SamplingConfig(group_size=8, groups_per_update=4, max_completion_tokens=8, min_reward_std=0.02),
+        "optimizer": OptimizerConfig(learning_rate=5e-3, micro_batch_size=32),
+        "schedule": ScheduleConfig(num_updates=30, validate_every=15, save_every=100, num_epochs=50),
+    }
+    rises = {}
+    for name, advantages in (("real", compute_advantages), ("shuffled", shuffled(seed))):
+        folder = tmp_path / name
+        trainer(stage(num_examples=20, **settings), folder, seed=seed, advantages=advantages).train()
+        lines = read_metrics(folder)
+        first = sum(line["reward/mean"] for line in lines[1:4]) / 3
+        rises[name] = sum(line["reward/mean"] for line in lines[-3:]) / 3 - first
+    assert rises["real"] > 0.15
+    assert rises["shuffled"] < 0.5 * rises["real"]
+
+
+def test_run_dir_keeps_other_stages_when_cutting(tmp_path):
+    run_dir = RunDir(tmp_path)
+    for name, update in (("srl", 1), ("srl", 2), ("rlvr", 1), ("rlvr", 2)):
+        run_dir.log({"stage": name, "update": update})
+    run_dir.forget_after("rlvr", 1)
+    assert [(line["stage"], line["update"]) for line in read_metrics(tmp_path)] == [("srl", 1), ("srl", 2), ("rlvr", 1)]
+    shutil.rmtree(tmp_path)
