@@ -123,9 +123,9 @@ it is positive; the value is ours. 0 keeps every group that is not exactly flat.
         _require(self.groups_per_update >= 1, "sampling.groups_per_update must be at least 1")
         _require(self.temperature > 0, "sampling.temperature must be above 0: greedy rollouts are all the same")
         _require(self.max_completion_tokens >= 1, "sampling.max_completion_tokens must be at least 1")
-        _require(
-            self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; use dynamic = false to keep all"
-        )
+        _require(self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; dynamic = false keeps all")
+        unused = self.min_reward_std != 0.01 or self.max_draws != 8
+        _require(self.dynamic or not unused, "min_reward_std and max_draws have no effect with dynamic = false")
         _require(self.max_draws >= 1, "sampling.max_draws must be at least 1")
 
 

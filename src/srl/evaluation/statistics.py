@@ -79,7 +79,7 @@ def clustered_interval(num_correct: Sequence[float], sizes: Sequence[int]) -> tu
     variance = (sum_i (c_i - p m_i)^2 + a m^2 (p^2 + (1 - p)^2)) / (sum_i m_i + 2 a m)^2.
 
     >>> tuple(round(end, 3) for end in clustered_interval([0] * 40, [32] * 40))
-    (0.0, 0.105)
+    (0.0, 0.104)
     """
     added, total = _Z**2 / 2, sum(sizes)
     mean_size = total / len(sizes)

@@ -1,0 +1,1 @@
+"""The whole method on an embedded task, with an embedded base model."""

@@ -1,0 +1,1 @@
+"""Rewards: functions on texts, one file each."""

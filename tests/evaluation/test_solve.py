@@ -1,0 +1,218 @@
+"""Both solving modes and the step accuracy with an engine whose replies are scripted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from srl.engines import Engine
+from srl.engines.scripted import ScriptedEngine
+from srl.evaluation.solve import ChainLimits, SolveOutcome, SolveRecord, fingerprint, solve_stepwise, solve_whole
+from srl.evaluation.step_accuracy import step_accuracy
+from srl.prompts import ContextPlace, PromptTexts, next_step_prompt, solve_prompt
+from srl.types import ChatPrompt, Generation, ParseStatus, Problem, SamplingParams, Source, StepExample
+
+GREEDY = SamplingParams(temperature=0.0, max_completion_tokens=100)
+SAMPLED = SamplingParams(temperature=1.0, max_completion_tokens=100)
+PROBLEMS = [Problem(problem_id=f"p{n}", problem=f"Count from 1 to {n}.", answer=str(n)) for n in (1, 3, 6)]
+
+
+def goal(prompt: ChatPrompt) -> int:
+    return int(re.findall(r"to (\d+)\.", prompt.messages[-1]["content"])[0])
+
+
+def count_on(prompt: ChatPrompt, _: int) -> str:
+    """One number per step, boxed when the goal is reached; how far it is stands in the context."""
+    context = prompt.messages[-1]["content"] + prompt.assistant_prefix
+    number = len(re.findall(r"number", context)) + 1
+    return f"<think>after {number - 1}</think>number " + (rf"\boxed{{{number}}}" if number == goal(prompt) else "on")
+
+
+def num_tokens(text: str) -> int:
+    """How many tokens a scripted completion has."""
+    engine = ScriptedEngine(lambda *_: text)
+    (generation,) = engine.generate([solve_prompt("")], num_samples=1, sampling=GREEDY, seed=0)
+    return len(generation.completions[0].token_ids)
+
+
+class Recorder:
+    """Keeps what the engine was asked."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.calls: list[tuple[list[ChatPrompt], int, int, float]] = []
+
+    def generate(
+        self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
+    ) -> list[Generation]:
+        self.calls.append((list(prompts), num_samples, seed, sampling.temperature))
+        return self.engine.generate(prompts, num_samples=num_samples, sampling=sampling, seed=seed)
+
+
+def stepwise(
+    engine: Engine,
+    *,
+    problems: Sequence[Problem] = PROBLEMS,
+    num_samples: int = 1,
+    max_steps: int = 8,
+    context_in: ContextPlace = "user",
+) -> list[SolveRecord]:
+    limits = ChainLimits(max_steps=max_steps)
+    return solve_stepwise(
+        engine, problems, num_samples=num_samples, sampling=GREEDY, seed=0, limits=limits, context_in=context_in
+    )
+
+
+def test_whole_solutions_are_graded_on_the_text_outside_think() -> None:
+    def reply(prompt: ChatPrompt, index: int) -> str:
+        right = rf"\boxed{{{goal(prompt)}}}"
+        return [
+            f"so {right}",
+            f"<think>{right}</think>it is that",
+            f"<think>{right} so {right}",
+            r"<think>\boxed{9}</think>" + right + "<think>sure</think>",
+            right + "." * 100,
+            r"\boxed{77}",
+        ][index]
+
+    records = solve_whole(ScriptedEngine(reply), PROBLEMS[1:], num_samples=6, sampling=SAMPLED, seed=0)
+    assert [(record.problem_id, record.sample_index) for record in records] == [
+        (problem.problem_id, index) for problem in PROBLEMS[1:] for index in range(6)
+    ]
+    of_three = records[:6]
+    assert [record.is_correct for record in of_three] == [True, False, False, True, False, False]
+    assert [record.outcome for record in of_three] == [
+        SolveOutcome.ANSWERED,
+        SolveOutcome.NO_ANSWER,
+        SolveOutcome.FORMAT_ERROR,
+        SolveOutcome.ANSWERED,
+        SolveOutcome.FORMAT_ERROR,
+        SolveOutcome.ANSWERED,
+    ]
+    assert [record.answer for record in of_three] == ["3", None, None, "3", None, "77"]
+    assert of_three[2].status is ParseStatus.UNCLOSED_THINK
+    assert (of_three[4].status, of_three[4].finish_reason) == (ParseStatus.TRUNCATED, "length")
+    assert (of_three[4].num_completion_tokens, of_three[4].steps) == (100, ())
+    assert of_three[3].steps == (r"\boxed{3}",)
+    assert of_three[0].prompt_sha256 == fingerprint(solve_prompt(PROBLEMS[1].problem))
+    assert {record.temperature for record in records} == {1.0}
+
+
+@pytest.mark.parametrize("context_in", ["user", "assistant"])
+def test_chains_feed_back_their_own_steps_and_end_with_the_answer(context_in: ContextPlace) -> None:
+    engine = Recorder(ScriptedEngine(count_on))
+    records = stepwise(engine, num_samples=2, context_in=context_in)
+    assert [(record.problem_id, record.sample_index) for record in records] == [
+        ("p1", 0), ("p1", 1), ("p3", 0), ("p3", 1), ("p6", 0), ("p6", 1),
+    ]  # fmt: skip
+    assert all(record.is_correct and record.outcome is SolveOutcome.ANSWERED for record in records)
+    assert records[2].steps == ("number on", "number on", r"number \boxed{3}")
+    assert records[2].texts[1] == "<think>after 1</think>number on"
+    assert records[2].num_completion_tokens == sum(map(num_tokens, records[2].texts))
+    assert [len(prompts) for prompts, *_ in engine.calls] == [6, 4, 4, 2, 2, 2]
+    assert all(num_samples == 1 for _, num_samples, _, _ in engine.calls)
+    assert len({seed for _, _, seed, _ in engine.calls}) == 6
+    third_round = engine.calls[2][0]
+    assert third_round[0] == next_step_prompt(PROBLEMS[1].problem, ["number on"] * 2, context_in=context_in)
+    assert "<think>after" not in str(third_round)
+
+
+def test_a_chain_that_never_answers_stops_at_max_steps() -> None:
+    engine = ScriptedEngine(lambda prompt, _: "<think></think>on and on")
+    (record,) = stepwise(engine, problems=PROBLEMS[:1], max_steps=5)
+    assert (record.outcome, record.is_correct, len(record.steps)) == (SolveOutcome.MAX_STEPS, False, 5)
+    assert engine.num_calls == 5
+    (reached,) = stepwise(ScriptedEngine(count_on), problems=PROBLEMS[1:2], max_steps=3)
+    assert (reached.outcome, reached.is_correct) == (SolveOutcome.ANSWERED, True)
+    with pytest.raises(ValueError, match="at least 1"):
+        ChainLimits(max_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"),
+    [
+        (r"number \boxed{3}", ParseStatus.MISSING_THINK),
+        (r"<think>\boxed{3}", ParseStatus.UNCLOSED_THINK),
+        (r"<think>\boxed{3}</think>", ParseStatus.EMPTY_ACTION),
+        (r"<think></think>\boxed{3}<think>", ParseStatus.STRAY_TAG),
+        (r"<think></think>\boxed{3}" + "." * 100, ParseStatus.TRUNCATED),
+    ],
+)
+def test_a_step_that_breaks_the_format_ends_its_chain_and_only_its_chain(broken: str, status: ParseStatus) -> None:
+    def reply(prompt: ChatPrompt, index: int) -> str:
+        at_second_step = "number" in prompt.messages[-1]["content"]
+        return broken if goal(prompt) == 3 and at_second_step else count_on(prompt, index)
+
+    records = stepwise(ScriptedEngine(reply))
+    assert [record.is_correct for record in records] == [True, False, True]
+    assert (records[1].outcome, records[1].status) == (SolveOutcome.FORMAT_ERROR, status)
+    assert (records[1].steps, records[1].texts[1][:20]) == (("number on",), broken[:20])
+
+
+def test_a_chain_ends_before_its_prompt_outgrows_the_window() -> None:
+    engine = Recorder(ScriptedEngine(lambda prompt, _: "<think></think>" + "on " * 20))
+    empty = PromptTexts(step_system="", context_heading="", first_step_note="")
+    (record,) = solve_stepwise(
+        engine,
+        PROBLEMS[:1],
+        num_samples=1,
+        sampling=GREEDY,
+        seed=0,
+        limits=ChainLimits(max_steps=50, max_prompt_tokens=400),
+        context_in="user",
+        texts=empty,
+    )
+    assert (record.outcome, record.is_correct) == (SolveOutcome.CONTEXT_FULL, False)
+    lengths = [len(prompts[0].messages[-1]["content"]) for prompts, *_ in engine.calls]
+    assert 300 < max(lengths) <= 400
+
+
+def examples() -> list[StepExample]:
+    def make(trajectory_id: str, step_index: int, title: str = "Add") -> StepExample:
+        body = f"{step_index} + 1\n= {step_index + 1}"
+        return StepExample(
+            trajectory_id=trajectory_id,
+            step_index=step_index,
+            num_steps=4,
+            problem=f"Problem {trajectory_id}",
+            context=tuple(f"step {i}" for i in range(step_index)),
+            title=title,
+            target_action=f"{step_index + 1}. **{title}** {body}",
+            target_body=body,
+            answer=None,
+            source=Source(file="f", row=0),
+        )
+
+    return [make("a", 0), make("a", 1), make("a", 2), make("b", 0), make("b", 1, title="")]
+
+
+@pytest.mark.parametrize("title_in_prompt", [True, False])
+def test_step_accuracy_compares_the_action_with_the_target_word_for_word(title_in_prompt: bool) -> None:
+    def reply(prompt: ChatPrompt, _: int) -> str:
+        text = prompt.messages[-1]["content"]
+        index = len(re.findall(r"step \d", text))
+        if "Problem a" in text and index == 1:
+            return f"{index + 1}. **Add** {index} + 1 = {index + 1}"  # no monologue: not scored
+        title = "" if "titled" in text else f"{index + 1}. **{'Add' if (index, 'b') != (1, text[8]) else ''}** "
+        return f"<think>!</think>\n{title}{index}   + 1 = {index + 1 if index < 2 else 99}\n"
+
+    seen: list[tuple[int, int]] = []
+    engine = Recorder(ScriptedEngine(reply))
+    records, score = step_accuracy(
+        engine,
+        examples(),
+        context_in="user",
+        title_in_prompt=title_in_prompt,
+        max_completion_tokens=100,
+        batch_size=2,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    assert [record.is_match for record in records] == [True, False, False, True, True]
+    assert records[1].status is ParseStatus.MISSING_THINK
+    assert [record.target for record in records][4].startswith("2. **")  # without a title the whole step is asked for
+    assert records[0].target.startswith("0 + 1" if title_in_prompt else "1. **Add**")
+    assert (score.name, score.value, score.num_problems, score.num_samples) == ("steps/greedy", 0.6, 2, 5)
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    assert {temperature for *_, temperature in engine.calls} == {0.0}

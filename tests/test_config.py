@@ -1,0 +1,92 @@
+"""Recipes: strict in, resolved out, every shipped file loads, errors say what to do."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from srl.config import CONFIG_TYPES, RunConfig, StageConfig, config_from_dict, config_to_json, load_recipe
+from srl.errors import ConfigError
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+def recipe(**changes):
+    """A minimal recipe with ``changes`` to its srl stage."""
+    return {
+        "run_dir": "runs/x",
+        "model": {"path": "m"},
+        "stages": {"srl": {"kind": "srl", "data": {"train": "t.jsonl"}, **changes}},
+    }
+
+
+def load(raw):
+    return config_from_dict(raw, name="x.toml")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_and_survives_its_json(path):
+    config = load_recipe(path)
+    assert config_from_dict(json.loads(config_to_json(config)), name="json") == config
+    assert config.run_dir == f"runs/{path.stem}"
+
+
+def test_the_papers_values_are_the_defaults():
+    stage = load(recipe()).stages["srl"]
+    assert (stage.sampling.group_size, stage.sampling.groups_per_update, stage.sampling.temperature) == (8, 512, 1.0)
+    assert (stage.optimizer.learning_rate, stage.optimizer.warmup_updates, stage.optimizer.max_grad_norm) == (5e-7, 0, 1)
+    assert (stage.loss.beta, stage.schedule.num_epochs, stage.reward.format_penalty) == (0.0, 30, -1.0)
+    assert (stage.data.include_last_step, stage.data.num_validation_trajectories) == (False, 60)
+    assert stage.reward.autojunk is False
+    rlvr = load_recipe(next(path for path in RECIPES if path.stem == "math-7b-srl-rlvr")).stages["rlvr"]
+    assert (rlvr.kind, rlvr.sampling.groups_per_update, rlvr.optimizer.learning_rate) == ("rlvr", 128, 5e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampling": {"temprature": 1.0}}, r"unknown key stages\.srl\.sampling\.temprature"),
+        ({"sampling": {"group_size": "8"}}, r"stages\.srl\.sampling\.group_size: .*integer.*found '8'"),
+        ({"sampling": {"group_size": 1}}, r"group_size must be at least 2"),
+        ({"kind": "slr"}, r"'srl' or 'rlvr' \(found 'slr'\)"),
+        ({"loss": {"beta": -1.0}}, r"loss\.beta must be at least 0"),
+        ({"sampling": {"dynamic": False, "max_draws": 3}}, r"no effect with dynamic = false"),
+        ({"data": {"train": "a", "validation": "b", "num_validation_trajectories": 5}}, r"no effect when data\.validation"),
+        ({"kind": "rlvr", "reward": {"autojunk": True}}, r"\[reward\] has no effect in an rlvr stage"),
+        ({"kind": "rlvr", "prompt": {"title_in_prompt": True}}, r"no effect in an rlvr stage"),
+        ({"prompt": {"texts": {"title_note": "no place for it"}}}, r"must contain \{title\}"),
+        ({"data": {}}, r"stages\.srl\.data\.train is missing"),
+    ],
+)
+def test_errors_name_the_key_and_what_is_allowed(change, message):
+    with pytest.raises(ConfigError, match=message):
+        load(recipe(**change))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("a = ")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_recipe(tmp_path / "bad.toml")
+    with pytest.raises(ConfigError, match="at least one"):
+        load({"run_dir": "x", "model": {"path": "m"}, "stages": {}})
+    with pytest.raises(ConfigError, match="stage name"):
+        load({**recipe(), "stages": {"../evil": recipe()["stages"]["srl"]}})
+
+
+def test_every_type_is_strict_and_every_field_documented():
+    """A class missing from CONFIG_TYPES would accept unknown keys; a field without a string has no help."""
+
+    def reachable(kind):
+        yield kind
+        for field in dataclasses.fields(kind):
+            for other in CONFIG_TYPES:
+                if other.__name__ in str(field.type) and other is not kind:
+                    yield from reachable(other)
+
+    assert set(reachable(RunConfig)) == set(CONFIG_TYPES)
+    num_fields = sum(len(dataclasses.fields(kind)) for kind in CONFIG_TYPES)
+    assert num_fields < 70
+    assert {field.name for field in dataclasses.fields(StageConfig)} >= {"kind", "data", "sampling", "loss"}
