@@ -13,9 +13,10 @@ IMPURE = {
     "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft",
 }  # fmt: skip
 ORDER = [
-    "errors", "types", "seeds", "parsing", "prompts", "config", "trajectories", "examples", "rewards", "engines", "rollouts",
-    "advantage", "dynamic_sampling", "example_stream", "metrics", "run_dir", "display", "policy", "logprobs", "loss",
-    "update", "checkpoint", "trainer", "stages", "dry_run", "evaluation", "report", "quickstart", "cli",
+    "errors", "types", "seeds", "parsing", "prompts", "config", "trajectories", "examples", "decompose", "rewards",
+    "engines", "rollouts", "advantage", "dynamic_sampling", "example_stream", "metrics", "run_dir", "display",
+    "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "stages", "dry_run", "evaluation", "report",
+    "quickstart", "cli",
 ]  # fmt: skip
 ALLOWED_BACKWARD = {
     ("engines", "policy"),  # the transformers engine loads models like the trainer does

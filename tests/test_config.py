@@ -35,7 +35,11 @@ def test_every_shipped_recipe_loads_and_survives_its_json(path):
 def test_the_papers_values_are_the_defaults():
     stage = load(recipe()).stages["srl"]
     assert (stage.sampling.group_size, stage.sampling.groups_per_update, stage.sampling.temperature) == (8, 512, 1.0)
-    assert (stage.optimizer.learning_rate, stage.optimizer.warmup_updates, stage.optimizer.max_grad_norm) == (5e-7, 0, 1)
+    assert (stage.optimizer.learning_rate, stage.optimizer.warmup_updates, stage.optimizer.max_grad_norm) == (
+        5e-7,
+        0,
+        1,
+    )
     assert (stage.loss.beta, stage.schedule.num_epochs, stage.reward.format_penalty) == (0.0, 30, -1.0)
     assert (stage.data.include_last_step, stage.data.num_validation_trajectories) == (False, 60)
     assert stage.reward.autojunk is False
@@ -52,7 +56,10 @@ def test_the_papers_values_are_the_defaults():
         ({"kind": "slr"}, r"'srl' or 'rlvr' \(found 'slr'\)"),
         ({"loss": {"beta": -1.0}}, r"loss\.beta must be at least 0"),
         ({"sampling": {"dynamic": False, "max_draws": 3}}, r"no effect with dynamic = false"),
-        ({"data": {"train": "a", "validation": "b", "num_validation_trajectories": 5}}, r"no effect when data\.validation"),
+        (
+            {"data": {"train": "a", "validation": "b", "num_validation_trajectories": 5}},
+            r"no effect when data\.validation",
+        ),
         ({"kind": "rlvr", "reward": {"autojunk": True}}, r"\[reward\] has no effect in an rlvr stage"),
         ({"kind": "rlvr", "prompt": {"title_in_prompt": True}}, r"no effect in an rlvr stage"),
         ({"prompt": {"texts": {"title_note": "no place for it"}}}, r"must contain \{title\}"),

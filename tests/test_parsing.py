@@ -60,7 +60,9 @@ def test_solution_format(text, finish, status, action):
     assert (parsed.status, parsed.action) == (status, action)
 
 
-pieces = st.sampled_from(["<think>", "</think>", "<THINK>", "<thi", "nk>", " ", "\n", "a", "1. **T** x", "\ud800", "\x00"])
+pieces = st.sampled_from(
+    ["<think>", "</think>", "<THINK>", "<thi", "nk>", " ", "\n", "a", "1. **T** x", "\ud800", "\x00"]
+)
 completions = st.lists(st.one_of(pieces, st.text(max_size=4)), max_size=8).map("".join)
 
 

@@ -1,5 +1,7 @@
 """What the policy is asked: where the context stands, titles, and prompts that are prefixes of each other."""
 
+import itertools
+
 from srl.prompts import PromptTexts, next_step_prompt, solve_prompt, step_prompt
 from srl.types import Source, StepExample
 
@@ -29,7 +31,7 @@ def test_context_in_the_users_turn_is_the_papers():
 def test_context_in_the_assistants_turn_makes_a_chain_of_prefixes():
     prompts = [step_prompt(example(index), context_in="assistant", title_in_prompt=False) for index in range(3)]
     assert all(prompt.messages == prompts[0].messages for prompt in prompts)
-    for shorter, longer in zip(prompts, prompts[1:], strict=False):
+    for shorter, longer in itertools.pairwise(prompts):
         assert longer.assistant_prefix.startswith(shorter.assistant_prefix)
     assert prompts[2].assistant_prefix == "1. **Add** 2+3=5\n\n2. **Double** 5*2=10\n\n"
 

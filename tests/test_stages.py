@@ -6,7 +6,6 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_policy
 
 from srl import stages as stages_module
 from srl.config import DataConfig, ModelConfig, OptimizerConfig, PromptConfig, RunConfig, SamplingConfig, ScheduleConfig
@@ -16,6 +15,7 @@ from srl.errors import ConfigError, DataError, RunDirError
 from srl.prompts import PromptTexts
 from srl.quickstart.tiny_model import save
 from srl.stages import build_stage, drop_long_prompts, run_recipe
+from tiny import tiny_policy
 
 SOLUTION = "1. **Add** 2+{n}={s}\n\n2. **Double** {s}*2={d}\n\n3. **Conclude** The answer is \\boxed{{{d}}}."
 
@@ -40,7 +40,11 @@ def test_an_srl_stage_has_n_minus_one_examples_per_trajectory(trajectories):
     with_last = DataConfig(train=str(trajectories), num_validation_trajectories=2, include_last_step=True)
     assert len(build_stage("srl", Config(kind="srl", data=with_last), seed=0).stage.training) == 6 * 3
     titled = build_stage("srl", Config(kind="srl", data=data, prompt=PromptConfig(title_in_prompt=True)), seed=0).stage
-    assert {example.target.split("=")[0][:2] for example in titled.training} <= {"2+", "2*", *(f"{n}*" for n in range(2, 10))}
+    assert {example.target.split("=")[0][:2] for example in titled.training} <= {
+        "2+",
+        "2*",
+        *(f"{n}*" for n in range(2, 10)),
+    }
 
 
 def test_an_rlvr_stage_has_one_example_per_problem(trajectories):

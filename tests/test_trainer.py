@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import stage, tiny_policy, trainer
 
 from srl.advantage import compute_advantages
 from srl.config import OptimizerConfig, SamplingConfig, ScheduleConfig
@@ -17,6 +16,7 @@ from srl.engines.transformers import TransformersEngine
 from srl.errors import SamplingError
 from srl.policy import load_policy
 from srl.run_dir import RunDir
+from tiny import stage, tiny_policy, trainer
 
 
 def read_metrics(folder):
@@ -54,7 +54,8 @@ def test_the_loop_is_alive(finished):
     assert [line["update"] for line in lines if "validation/reward" in line] == [0, 2, 4, 6]
     assert sorted(path.name for path in (folder / "rollouts").iterdir())[0] == "srl-00001.jsonl"
     kept = [json.loads(line)["kept"] for path in (folder / "rollouts").iterdir() for line in path.open()]
-    assert True in kept and False in kept
+    assert True in kept
+    assert False in kept
 
 
 def test_the_best_checkpoint_by_validation_is_handed_on(finished):
@@ -120,7 +121,9 @@ def test_resume_keeps_optimizer_and_data_position(tmp_path):
     trainer(stage(**settings), tmp_path / "three").train()
     state = json.loads((tmp_path / "three/checkpoints/srl/update-00003/state.json").read_text())
     assert state["stream"]["epoch"] + state["stream"]["offset"] > 0
-    assert state["num_rollouts"] == sum(line.get("rollout/num_rollouts", 0) for line in read_metrics(tmp_path / "three"))
+    assert state["num_rollouts"] == sum(
+        line.get("rollout/num_rollouts", 0) for line in read_metrics(tmp_path / "three")
+    )
     moments = load_file(tmp_path / "three/checkpoints/srl/update-00003/optimizer.safetensors")
     assert float(moments["optimizer/0.step"]) == 3.0
     assert moments["optimizer/0.exp_avg"].norm() > 0

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from tiny import random_groups, tiny_policy
 
 from srl.advantage import compute_advantages
 from srl.config import LossConfig, OptimizerConfig
 from srl.update import PolicyUpdater, training_rows
+from tiny import random_groups, tiny_policy
 
 
 class RecordingSGD(torch.optim.SGD):
@@ -125,5 +125,7 @@ def test_learning_rate_warms_up_and_is_read_back():
         temperature=1.0, pad_token_id=0, reference=None,
     )  # fmt: skip
     groups = random_groups(1, 4)
-    rates = [updater.update(groups, [[1.0, -1.0, 0.5, -0.5]], update)["optimizer/learning_rate"] for update in (1, 2, 4, 9)]
+    rates = [
+        updater.update(groups, [[1.0, -1.0, 0.5, -0.5]], update)["optimizer/learning_rate"] for update in (1, 2, 4, 9)
+    ]
     assert rates == pytest.approx([0.0025, 0.005, 0.01, 0.01])

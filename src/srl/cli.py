@@ -63,7 +63,7 @@ def _tyro_command(load: Callable[[], Callable[..., None]], name: str) -> Callabl
 
 
 def _decompose() -> Callable[..., None]:
-    from srl.trajectories.decompose import decompose_command
+    from srl.decompose import decompose_command
 
     return decompose_command
 

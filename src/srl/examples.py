@@ -122,8 +122,8 @@ def split_by_trajectory(
     """
     problems = {example.trajectory_id: _problem_key(example.problem) for example in examples}
     groups: dict[str, list[str]] = {}
-    for trajectory_id in sorted(problems):
-        groups.setdefault(problems[trajectory_id], []).append(trajectory_id)
+    for trajectory_id, key in problems.items():
+        groups.setdefault(key, []).append(trajectory_id)
     if num_validation < 0 or num_validation >= len(problems):
         raise DataError(
             f"cannot hold {num_validation} of {len(problems)} trajectories out for validation: "

@@ -39,12 +39,14 @@ class SeededEngine:
 
     def __init__(self, dies_at_call: int | None = None) -> None:
         self.num_calls = 0
+        self.seeds: list[int] = []
         self.dies_at_call = dies_at_call
 
     def generate(
         self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
     ) -> list[Generation]:
         self.num_calls += 1
+        self.seeds.append(seed)
         if self.num_calls == self.dies_at_call:
             raise KeyboardInterrupt
         return [
@@ -130,6 +132,12 @@ def test_same_seed_same_files_other_seed_other_samples(tmp_path: Path) -> None:
     run(tmp_path / "c", settings=replace(SETTINGS, seed=6))
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert files(tmp_path / "a")["samples.jsonl"] != files(tmp_path / "c")["samples.jsonl"]
+
+
+def test_every_engine_call_has_its_own_seed(tmp_path: Path) -> None:
+    engine = SeededEngine()
+    run(tmp_path, engine)
+    assert len(set(engine.seeds)) == len(engine.seeds) > 12
 
 
 def test_a_kill_at_any_call_and_a_torn_line_change_nothing_after_resume(tmp_path: Path) -> None:

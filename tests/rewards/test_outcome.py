@@ -185,6 +185,12 @@ def test_answers_that_hang_or_choke_sympy_are_wrong_at_once(answer: str) -> None
     assert time.perf_counter() - started < 5
 
 
+def test_an_answer_beyond_the_length_cap_is_compared_as_text_only() -> None:
+    assert answers_match("1" + "+1" * 99, "100")
+    assert not answers_match("1" + "+1" * 199, "200")
+    assert answers_match("1" + "+1" * 199, "1 " + "+ 1 " * 199)
+
+
 def test_grading_works_off_the_main_thread() -> None:
     results: list[float] = []
     thread = threading.Thread(target=lambda: results.append(outcome_reward(r"\boxed{\sqrt{18}}", r"3\sqrt{2}")))

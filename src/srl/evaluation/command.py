@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -55,7 +57,8 @@ def evaluate_command(
         temperature: Temperature of these samples.
         max_completion_tokens: Longer completions are cut and count as wrong.
         max_steps: Steps after which a stepwise solution without an answer is given up.
-        max_prompt_tokens: Give a stepwise solution up when its prompt could become longer than this.
+        max_prompt_tokens: Give a stepwise solution up when its prompt could become longer than this. None: what the
+            model's window leaves beside max_completion_tokens.
         context_in: Where the steps written so far stand: in the user's turn or at the start of the assistant's.
         precision: Number format of the forward pass.
         batch_size: Completions that are sampled together.
@@ -80,6 +83,9 @@ def evaluate_command(
     from srl.engines.transformers import TransformersEngine  # torch is loaded only when there is work for it
 
     engine = TransformersEngine.from_pretrained(model, precision=precision, batch_size=batch_size)
+    if max_prompt_tokens is None and (window := _window(model)) is not None:
+        limits = ChainLimits(max_steps=max_steps, max_prompt_tokens=window - max_completion_tokens)
+        settings = replace(settings, limits=limits)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("samples")
@@ -107,6 +113,13 @@ def print_scores(scores: list[Score], console: Console) -> None:
             escape(score.name), f"{100 * score.value:.1f}", interval, str(score.num_problems), str(score.num_samples)
         )
     console.print(table)
+
+
+def _window(model: str) -> int | None:
+    """Positions the model can attend to, None when its configuration does not say."""
+    transformers: Any = importlib.import_module("transformers")
+    window = getattr(transformers.AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+    return window if isinstance(window, int) else None
 
 
 def fingerprint_model(path: str) -> str:

@@ -173,7 +173,7 @@ def _grade_whole(
 ) -> SolveRecord:
     parsed = parse_solution(completion.text, completion.finish_reason)
     answer = final_answer(parsed.action)
-    if parsed.status is not ParseStatus.OK:
+    if parsed.status is not ParseStatus.OK:  # Paper: says nothing of completions that are cut; ours count as wrong.
         outcome = SolveOutcome.FORMAT_ERROR
     else:
         outcome = SolveOutcome.NO_ANSWER if answer is None else SolveOutcome.ANSWERED

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
-from srl.quickstart.corpus import Document, write_document
+from srl.quickstart.corpus import SET_PHRASES, Document, write_document
 from srl.quickstart.task import make_problems
 from srl.quickstart.tiny_model import TURN_END, new_model, save, train_tokenizer
 
@@ -49,8 +49,8 @@ class BaseRecipe:
     """Updates of the warm-up."""
     matrix_learning_rate: float = 0.02
     """Peak rate of the weight matrices, which Muon trains; the embedding and the norms are AdamW's."""
-    vocab_size: int = 400
-    """Tokens in the vocabulary."""
+    vocab_size: int = 320
+    """Tokens in the vocabulary, the set phrases included."""
     hidden_size: int = 128
     """Width."""
     num_layers: int = 4
@@ -68,7 +68,8 @@ def rebuild_base(folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_e
     """
     rng = random.Random(recipe.seed)
     sample = write_documents(2000, seed=recipe.seed, rng=rng)
-    tokenizer = train_tokenizer((text for document in sample for text in _texts(document)), recipe.vocab_size)
+    texts = (text for document in sample for text in _texts(document))
+    tokenizer = train_tokenizer(texts, recipe.vocab_size, phrases=SET_PHRASES)
     model = new_model(
         tokenizer,
         hidden_size=recipe.hidden_size,
@@ -82,8 +83,8 @@ def rebuild_base(folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_e
 
 
 def train(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    model: Qwen2ForCausalLM,
+    tokenizer: Qwen2Tokenizer,
     recipe: BaseRecipe,
     rng: random.Random,
     *,
@@ -129,7 +130,7 @@ def write_documents(num_documents: int, *, seed: int, rng: random.Random) -> lis
     return [write_document(problem, rng) for problem in problems]
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> list[Encoded]:
+def encode(tokenizer: Qwen2Tokenizer, documents: list[Document]) -> list[Encoded]:
     """Token ids and labels of each document.
 
     Tokenizing piece by piece is tokenizing the whole: a piece ends with a line break or at a tag, and the
@@ -156,7 +157,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> lis
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, rng: random.Random
+    tokenizer: Qwen2Tokenizer, recipe: BaseRecipe, rng: random.Random
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (token ids, labels) of shape [documents, tokens], each with documents of about the same length."""
     num_documents = recipe.tokens_per_update * _BATCHES_SORTED_TOGETHER // 128

@@ -33,6 +33,13 @@ CARELESS_SHARE: dict[Kind, float] = {"add": 0.45, "subtract": 0.75, "multiply": 
 """How often a step is done in the head. Above one half, greedy decoding is always careless."""
 IN_MY_HEAD = "in my head"
 """The whole monologue of a careless step."""
+SET_PHRASES = (
+    "Start with ", ") add ", ") subtract ", ") multiply by ", ", ",
+    ". Keep only the last two digits after each operation.",
+    ". **Add ", ". **Subtract ", ". **Multiply by ", "** ", ", keep ", ".\n\n", ". The answer is \\boxed{", "}.",
+    IN_MY_HEAD, "system\n", "user\n", "assistant\n", QUICKSTART_TEXTS.step_system, QUICKSTART_TEXTS.solve_system,
+)  # fmt: skip
+"""Wording that is always the same and becomes one token each: on a CPU that is as good as a model twice as fast."""
 _STEP_SHARE = 0.5  # of the documents ask for one step, the others for a whole solution
 _DROP_THOUGHTS_SHARE = 0.5  # of the whole solutions lack some of their thoughts
 _DROP_SHARE = 0.5  # of the thoughts are missing in those

@@ -10,8 +10,8 @@ import pytest
 import tyro
 from rich.console import Console
 
+from srl.decompose import DecomposeSummary, decompose, decompose_command, print_summary
 from srl.errors import DataError
-from srl.trajectories.decompose import DecomposeSummary, decompose, decompose_command, print_summary
 
 SOLUTION = "1. **Add** 2 + 3\n\n2. **Double** so \\boxed{10}"
 GOOD = {"id": "a", "problem": "What is 2(2 + 3)?", "solution": SOLUTION}

@@ -1,0 +1,275 @@
+"""``srl quickstart``: base and expert trajectories in, SRL then RLVR, scores on held-out problems and a report out.
+
+Everything goes the way that a user's own data goes: the expert's solutions are written to files, the recipe is an
+ordinary recipe, and the stages, the evaluation and the report are those of the other commands. What is printed is
+what was measured in this run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from srl.checkpoint import final_model
+from srl.config import RunConfig, load_recipe
+from srl.engines.transformers import TransformersEngine
+from srl.errors import ConfigError
+from srl.evaluation.problems import load_problems
+from srl.evaluation.runner import EvaluationSettings, evaluate
+from srl.evaluation.solve import ChainLimits
+from srl.evaluation.step_accuracy import step_accuracy
+from srl.examples import load_step_examples
+from srl.quickstart.base import BASE_MODEL_FOLDER, rebuild_base
+from srl.quickstart.sft import train_sft
+from srl.quickstart.task import QUICKSTART_TEXTS, make_problems, write_trajectories
+from srl.report.html import write_report
+from srl.run_dir import write_json
+from srl.stages import run_with_display
+from srl.trajectories.reader import read_trajectories
+from srl.types import SamplingParams, Score, Trajectory
+
+NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 100, 20, 100
+DATA_SEED = 0  # the problems stay the same; --seed changes the training
+NUM_SAMPLES = 4
+MAX_STEP_TOKENS, MAX_SOLUTION_TOKENS, MAX_STEPS = 64, 320, 8
+EVALUATION_BATCH = 200
+SFT_BATCH, SFT_LEARNING_RATE = 32, 5e-4
+SHOWN_SCORES = (
+    "steps/greedy",
+    "stepwise/greedy",
+    f"stepwise/avg@{NUM_SAMPLES}",
+    "whole/greedy",
+    f"whole/avg@{NUM_SAMPLES}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartResult:
+    """What a quickstart measured."""
+
+    models: dict[str, list[Score]]
+    """Scores by model: base, srl, rlvr and, with a comparison, rlvr-alone and sft."""
+    seconds: dict[str, float]
+    """Wall time by part."""
+
+
+def quickstart_command(
+    *,
+    run_dir: Path = Path("runs/quickstart"),
+    seed: int = 0,
+    compare: bool = False,
+    resume: bool = False,
+    rebuild_base: bool = False,
+) -> None:
+    """Train a small policy with SRL, then RLVR, on an embedded task, and show what it gained. Minutes on two CPU cores.
+
+    Args:
+        run_dir: Folder to write; data and base go to a folder of that name with "-data" added.
+        seed: Seed of the training.
+        compare: Also train RLVR alone and SFT on the expert's actions, from the same base at the same budget.
+        resume: Continue a quickstart that was stopped.
+        rebuild_base: Train the base from nothing first, in place of the shipped one (ten minutes).
+    """
+    console = Console()
+    result = quickstart(run_dir, console, seed=seed, compare=compare, resume=resume, from_nothing=rebuild_base)
+    print_result(result, console)
+    console.print(f"scores: {run_dir / 'scores.json'}\nreport: {run_dir / 'report.html'}", highlight=False)
+
+
+def quickstart(
+    run_dir: Path,
+    console: Console,
+    *,
+    seed: int,
+    compare: bool = False,
+    resume: bool = False,
+    from_nothing: bool = False,
+) -> QuickstartResult:
+    """Run it all; returns what was measured and leaves scores.json and report.html in ``run_dir``."""
+    clock = _Clock()
+    data = run_dir.with_name(run_dir.name + "-data")
+    prepare(data, console, from_nothing=from_nothing)
+    config = quickstart_config(run_dir, data, seed=seed)
+    clock.stop("prepare")
+    run_with_display(config, console, resume=resume)
+    clock.stop("train")
+    folders = {"base": data / "base"}
+    for stage in config.stages:
+        folders[stage] = _final(run_dir, stage)
+    if compare:
+        folders |= train_comparisons(config, data, console, resume=resume)
+        clock.stop("compare")
+    models = {
+        name: score_model(folder, data, run_dir / "evaluation" / name, config, console, name)
+        for name, folder in folders.items()
+    }
+    clock.stop("evaluate")
+    write_json(
+        run_dir / "scores.json",
+        {
+            "problems": f"{NUM_TEST} held-out problems of the embedded task",
+            "models": {name: [asdict(score) for score in scores] for name, scores in models.items()},
+            "seconds": clock.seconds,
+        },
+    )
+    write_report(run_dir)
+    return QuickstartResult(models=models, seconds=clock.seconds)
+
+
+def prepare(data: Path, console: Console, *, from_nothing: bool) -> None:
+    """Write the base and the expert's trajectories to ``data``; what is there already is kept."""
+    data.mkdir(parents=True, exist_ok=True)
+    base = data / "base"
+    if not base.exists():
+        if from_nothing:
+            console.print("training the base from nothing")
+            rebuild_base(base, log_every=100)
+        else:
+            shutil.copytree(BASE_MODEL_FOLDER, base)
+    for split, number in (("train", NUM_TRAIN), ("validation", NUM_VALIDATION), ("test", NUM_TEST)):
+        write_trajectories(data / f"{split}.jsonl", make_problems(split, number, DATA_SEED))
+    example = next(item for item in read_trajectories(str(data / "train.jsonl")) if isinstance(item, Trajectory))
+    console.print(f"[bold]a problem[/bold]  {example.problem}", highlight=False)
+    console.print(f"[bold]its expert[/bold] {example.steps[0].text.strip()} ...", highlight=False)
+
+
+def quickstart_config(run_dir: Path, data: Path, *, seed: int) -> RunConfig:
+    """The shipped recipe with the folders and the seed of this run."""
+    recipe = load_recipe(recipe_path("quickstart"))
+    stages = {
+        name: replace(
+            stage,
+            data=replace(stage.data, train=str(data / "train.jsonl"), validation=str(data / "validation.jsonl")),
+        )
+        for name, stage in recipe.stages.items()
+    }
+    return replace(
+        recipe, run_dir=str(run_dir), seed=seed, model=replace(recipe.model, path=str(data / "base")), stages=stages
+    )
+
+
+def recipe_path(name: str) -> Path:
+    """A shipped recipe: inside the installed package, or beside the source tree."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if (folder / f"{name}.toml").is_file():
+            return folder / f"{name}.toml"
+    raise ConfigError(f"the recipe {name}.toml is missing from this installation; install the package again")
+
+
+def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume: bool) -> dict[str, Path]:
+    """RLVR alone with as many rollouts, and SFT with as many examples, from the same base."""
+    budget = count_rollouts(Path(config.run_dir))
+    console.print(f"comparison at {budget:,} rollouts or examples each")
+    rlvr = config.stages["rlvr"]
+    schedule = replace(rlvr.schedule, num_updates=0, max_rollouts=budget, num_epochs=10**6)
+    alone = replace(config, run_dir=f"{config.run_dir}/rlvr-alone", stages={"rlvr": replace(rlvr, schedule=schedule)})
+    resume_alone = resume and (Path(alone.run_dir) / "config.json").exists()
+    run_with_display(alone, console, resume=resume_alone)
+    sft = Path(config.run_dir) / "sft"
+    if not sft.exists():
+        read = read_trajectories(str(data / "train.jsonl"))
+        train_sft(
+            data / "base",
+            [item for item in read if isinstance(item, Trajectory)],
+            sft,
+            texts=QUICKSTART_TEXTS,
+            num_examples=budget,
+            batch_size=SFT_BATCH,
+            learning_rate=SFT_LEARNING_RATE,
+            seed=config.seed,
+        )
+    return {"rlvr-alone": _final(Path(alone.run_dir), "rlvr"), "sft": sft}
+
+
+def count_rollouts(run_dir: Path) -> int:
+    """Rollouts sampled by all stages of a run."""
+    lines = (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()
+    return sum(json.loads(line).get("rollout/num_rollouts", 0) for line in lines)
+
+
+def score_model(folder: Path, data: Path, output: Path, config: RunConfig, console: Console, name: str) -> list[Score]:
+    """Step accuracy and both solving modes on the test problems."""
+    engine = TransformersEngine.from_pretrained(str(folder), batch_size=EVALUATION_BATCH)
+    context_in = config.stages["srl"].prompt.context_in
+    columns = (TextColumn("evaluating {task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(name)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        examples, _ = load_step_examples(str(data / "test.jsonl"), include_last_step=True)
+        _, steps = step_accuracy(
+            engine,
+            examples,
+            context_in=context_in,
+            title_in_prompt=False,
+            max_completion_tokens=MAX_STEP_TOKENS,
+            texts=QUICKSTART_TEXTS,
+            on_progress=show,
+        )
+        settings = EvaluationSettings(
+            num_samples=NUM_SAMPLES,
+            sampling=SamplingParams(temperature=1.0, max_completion_tokens=MAX_SOLUTION_TOKENS),
+            limits=ChainLimits(max_steps=MAX_STEPS, max_prompt_tokens=None),
+            context_in=context_in,
+            texts=QUICKSTART_TEXTS,
+            batch_size=EVALUATION_BATCH,
+            model=name,
+        )
+        problems = load_problems(str(data / "test.jsonl"))
+        solved = evaluate(
+            engine, problems, modes=("stepwise", "whole"), settings=settings, output=output, on_progress=show
+        )
+    return [steps, *solved]
+
+
+def print_result(result: QuickstartResult, console: Console) -> None:
+    """The table of what was measured, in percent with 95 % intervals."""
+    table = Table(title="held-out problems, % right [95 % interval]")
+    table.add_column("model")
+    for name in SHOWN_SCORES:
+        table.add_column(name.replace("/", "\n"), justify="right")
+    for model, scores in result.models.items():
+        by_name = {score.name: score for score in scores}
+        table.add_row(model, *(_cell(by_name[name]) for name in SHOWN_SCORES))
+    console.print(table)
+    console.print(
+        "steps: the next step given the expert's earlier ones; stepwise: the policy's own steps fed back; "
+        f"whole: the solution in one completion. {sum(result.seconds.values()):.0f} seconds in all.",
+        highlight=False,
+    )
+
+
+def _cell(score: Score) -> str:
+    return f"{100 * score.value:.0f}\n[{100 * score.low:.0f}-{100 * score.high:.0f}]"
+
+
+def _final(run_dir: Path, stage: str) -> Path:
+    folder = final_model(run_dir / "checkpoints" / stage)
+    if folder is None:
+        raise ConfigError(f"{run_dir} holds no finished stage {stage}")
+    return folder
+
+
+class _Clock:
+    """Wall time between calls of ``stop``."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._last = now()
+        self.seconds: dict[str, float] = {}
+
+    def stop(self, part: str) -> None:
+        now = self._now()
+        self.seconds[part] = round(now - self._last, 1)
+        self._last = now
