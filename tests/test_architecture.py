@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "srl"
 IMPURE = {
     "engines.transformers", "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "stages", "dry_run",
-    "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft",
+    "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
 }  # fmt: skip
 ORDER = [
     "errors", "types", "seeds", "parsing", "prompts", "config", "trajectories", "examples", "decompose", "rewards",

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import example, group
 
 from srl.dynamic_sampling import collect_groups, is_kept, is_kept_by_format_only
 from srl.errors import SamplingError
 from srl.types import ParseStatus as S
-from tiny import example, group
 
 GOOD, FLAT = [0.2, 0.8], [0.5, 0.5]
 

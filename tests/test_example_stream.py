@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import example
 
 from srl.errors import DataError
 from srl.example_stream import ExampleStream
-from tiny import example
 
 EXAMPLES = [example(index) for index in range(7)]
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tiny import random_groups, tiny_policy
 
 from srl.logprobs import completion_logprobs, pad_batch
 from srl.update import training_rows
-from tiny import random_groups, tiny_policy
 
 
 def one_by_one(model, prompt, completion, temperature):

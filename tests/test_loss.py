@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from tiny import random_groups, tiny_policy
 
 from srl.advantage import compute_advantages
 from srl.logprobs import completion_logprobs, pad_batch
 from srl.loss import policy_loss
 from srl.update import training_rows
-from tiny import random_groups, tiny_policy
 
 CLIP = {"clip_low": 0.2, "clip_high": 0.2}
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import tiny_policy
 
 from srl import stages as stages_module
 from srl.config import DataConfig, ModelConfig, OptimizerConfig, PromptConfig, RunConfig, SamplingConfig, ScheduleConfig
@@ -15,7 +16,6 @@ from srl.errors import ConfigError, DataError, RunDirError
 from srl.prompts import PromptTexts
 from srl.quickstart.tiny_model import save
 from srl.stages import build_stage, drop_long_prompts, run_recipe
-from tiny import tiny_policy
 
 SOLUTION = "1. **Add** 2+{n}={s}\n\n2. **Double** {s}*2={d}\n\n3. **Conclude** The answer is \\boxed{{{d}}}."
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import stage, tiny_policy, trainer
 
 from srl.advantage import compute_advantages
 from srl.config import OptimizerConfig, SamplingConfig, ScheduleConfig
@@ -16,7 +17,6 @@ from srl.engines.transformers import TransformersEngine
 from srl.errors import SamplingError
 from srl.policy import load_policy
 from srl.run_dir import RunDir
-from tiny import stage, tiny_policy, trainer
 
 
 def read_metrics(folder):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from accelerate import Accelerator
+from tiny import random_groups, tiny_policy
 
 from srl.advantage import compute_advantages
 from srl.config import LossConfig, OptimizerConfig
 from srl.update import PolicyUpdater, training_rows
-from tiny import random_groups, tiny_policy
 
 
 class RecordingSGD(torch.optim.SGD):

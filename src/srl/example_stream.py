@@ -35,7 +35,7 @@ class ExampleStream:
         self._epoch = 0
         self._offset = 0
         self._given_back: list[str] = []
-        self._order = self._permutation()
+        self._order: list[str] = self._permutation()
 
     def draw(self, num_examples: int) -> list[TrainingExample]:
         """The next examples, given-back ones first; fewer at the end of the last epoch, [] after it."""

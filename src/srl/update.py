@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -91,9 +91,8 @@ class PolicyUpdater:
         sums = torch.zeros(4, dtype=torch.float64)  # loss, clipped tokens, KL, grad norm
         for _ in range(num_passes):
             sums[:3] += self._accumulate(micro_batches, num_rollouts=len(rows))
-            sums[3] += float(
-                self._accelerator.clip_grad_norm_(self._model.parameters(), self._optimization.max_grad_norm)
-            )  # pyright: ignore
+            norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._optimization.max_grad_norm)
+            sums[3] += cast("Tensor", norm).item()
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         total: Any = self._accelerator.reduce(sums[:3].float().to(self._accelerator.device), "sum")

@@ -29,7 +29,7 @@ from srl.quickstart.task import (
 )
 from srl.types import ChatPrompt
 
-CARELESS_SHARE: dict[Kind, float] = {"add": 0.45, "subtract": 0.75, "multiply": 0.75}
+CARELESS_SHARE: dict[Kind, float] = {"add": 0.6, "subtract": 0.7, "multiply": 0.7}
 """How often a step is done in the head. Above one half, greedy decoding is always careless."""
 IN_MY_HEAD = "in my head"
 """The whole monologue of a careless step."""
@@ -95,7 +95,8 @@ def write_document(problem: ChainProblem, rng: random.Random) -> Document:
 
 def _write_steps(problem: ChainProblem, rng: random.Random) -> list[tuple[str, str]]:
     """(thought in its tags, step) of every step, with the mistakes that careless steps make."""
-    value, written = problem.start, []
+    value = problem.start
+    written: list[tuple[str, str]] = []
     for number, operation in enumerate(problem.operations, start=1):
         if rng.random() < CARELESS_SHARE[operation.kind]:
             thought, result = IN_MY_HEAD, calculate_in_the_head(value, operation)

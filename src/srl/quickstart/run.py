@@ -28,8 +28,8 @@ from srl.evaluation.solve import ChainLimits
 from srl.evaluation.step_accuracy import step_accuracy
 from srl.examples import load_step_examples
 from srl.quickstart.base import BASE_MODEL_FOLDER, rebuild_base
-from srl.quickstart.sft import train_sft
-from srl.quickstart.task import QUICKSTART_TEXTS, make_problems, write_trajectories
+from srl.quickstart.sft import train_on_solutions
+from srl.quickstart.task import QUICKSTART_TEXTS, Split, make_problems, write_trajectories
 from srl.report.html import write_report
 from srl.run_dir import write_json
 from srl.stages import run_with_display
@@ -134,7 +134,8 @@ def prepare(data: Path, console: Console, *, from_nothing: bool) -> None:
             rebuild_base(base, log_every=100)
         else:
             shutil.copytree(BASE_MODEL_FOLDER, base)
-    for split, number in (("train", NUM_TRAIN), ("validation", NUM_VALIDATION), ("test", NUM_TEST)):
+    sizes: dict[Split, int] = {"train": NUM_TRAIN, "validation": NUM_VALIDATION, "test": NUM_TEST}
+    for split, number in sizes.items():
         write_trajectories(data / f"{split}.jsonl", make_problems(split, number, DATA_SEED))
     example = next(item for item in read_trajectories(str(data / "train.jsonl")) if isinstance(item, Trajectory))
     console.print(f"[bold]a problem[/bold]  {example.problem}", highlight=False)
@@ -177,7 +178,7 @@ def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume
     sft = Path(config.run_dir) / "sft"
     if not sft.exists():
         read = read_trajectories(str(data / "train.jsonl"))
-        train_sft(
+        train_on_solutions(
             data / "base",
             [item for item in read if isinstance(item, Trajectory)],
             sft,

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
@@ -55,16 +56,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, phrases: Sequence[
     learned = json.loads(core.to_str())["model"]
     tokenizer = Qwen2Tokenizer(
         vocab=learned["vocab"],
-        merges=[tuple(merge) for merge in learned["merges"]],
+        merges=cast("Any", [tuple(merge) for merge in learned["merges"]]),
         eos_token=TURN_END,
         pad_token=PADDING,
-        unk_token=None,  # there is nothing that bytes cannot spell
+        unk_token=cast("Any", None),  # there is nothing that bytes cannot spell
         additional_special_tokens=[TURN_START],
         clean_up_tokenization_spaces=False,
         padding_side="left",
         chat_template=CHAT_TEMPLATE,
     )
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in plain])
+    tokens: Any = [AddedToken(text, special=False, normalized=False) for text in plain]
+    tokenizer.add_tokens(tokens)
     return tokenizer
 
 
@@ -81,6 +83,7 @@ def new_model(
 
     The global random state is left as it was.
     """
+    end, padding = cast("int", tokenizer.eos_token_id), cast("int", tokenizer.pad_token_id)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -91,13 +94,13 @@ def new_model(
         max_position_embeddings=max_positions,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end,
+        pad_token_id=padding,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=padding)
     return model
 
 
@@ -112,7 +115,8 @@ def save(
     stored = Qwen2ForCausalLM(model.config)
     stored.load_state_dict(model.state_dict())
     stored.generation_config = model.generation_config
-    stored.to(dtype).save_pretrained(folder)
+    cast("torch.nn.Module", stored).to(dtype=dtype)
+    stored.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
