@@ -1,10 +1,10 @@
 r"""Supervised Reinforcement Learning in one file, to be read from top to bottom beside the paper (arXiv 2510.25992).
 
-Only PyTorch and transformers; cydifflib is a faster difflib with the same results. Section numbers are the paper's.
+PyTorch, transformers and cydifflib are all it needs. Numbers of sections, tables and equations are the paper's.
 
-Left out on purpose, all of it in the package ``srl``: several processes, checkpoints and resuming, validation and the
-choice of the best checkpoint, the KL term (the paper's weight for it is 0), several passes over one batch, micro-batches
-across groups, readers for solutions that are written in another shape, and most of the checking.
+Left out on purpose, all of it in the package ``srl``: several processes; checkpoints and resuming; validation and the
+choice of the best checkpoint; the KL term (the paper's weight for it is 0); several passes over one batch; batches that
+mix groups; solutions in any other shape than ``1. **Title** text``; and most of the checking.
 
     srl quickstart    # writes a small base model and expert solutions, among other things
     python examples/srl_in_one_file.py runs/quickstart-data/base runs/quickstart-data/train.jsonl
@@ -28,20 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from cydifflib import SequenceMatcher  # difflib's own gives the same numbers, only slower
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-
-try:
-    from cydifflib import SequenceMatcher
-except ImportError:
-    from difflib import SequenceMatcher
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 STEP_SYSTEM = "next"  # the system message; the small base was pre-trained with this one
 GROUP_SIZE = 8  # G, rollouts per prompt (Table 7)
@@ -68,9 +58,9 @@ class StepExample:
 
 
 def split_steps(solution: str) -> list[str]:
-    """Cut at ``1. **Title**``, ``2. **Title**``, ...; [] if the numbers do not run 1, 2, 3, ... from the beginning.
+    r"""Cut at ``1. **Title**``, ``2. **Title**``, ...; [] if the numbers do not run 1, 2, 3, ... from the beginning.
 
-    >>> split_steps("1. **Add** 2+3=5.\\n\\n2. **Double** 2*5=10.")
+    >>> split_steps("1. **Add** 2+3=5.\n\n2. **Double** 2*5=10.")
     ['1. **Add** 2+3=5.', '2. **Double** 2*5=10.']
     """
     steps = [step.strip() for step in re.split(r"^(?=\d+\. \*\*.+\*\*)", solution, flags=re.MULTILINE) if step.strip()]
@@ -82,7 +72,7 @@ def read_examples(path: Path) -> list[StepExample]:
     """The examples of a JSON Lines file with the keys "problem" and "solution"."""
     examples: list[StepExample] = []
     num_dropped = 0
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
         row = json.loads(line)
         steps = split_steps(row["solution"])
         if len(steps) < 2:
@@ -90,6 +80,8 @@ def read_examples(path: Path) -> list[StepExample]:
             continue
         # The last step is not trained on: it only restates the answer. Hence N - 1 examples of N steps.
         examples += [StepExample(row["problem"], tuple(steps[:index]), steps[index]) for index in range(len(steps) - 1)]
+    if not examples:
+        raise SystemExit(f"{path} holds no solution of at least two numbered and titled steps")
     print(f"{path}: {len(examples)} step examples; {num_dropped} solutions dropped")
     return examples
 
@@ -186,7 +178,7 @@ def parse_action(completion: Completion) -> str | None:
 
 
 def score(completion: Completion, target_action: str) -> float:
-    """R = 2 M / T for a well-formed completion, else the penalty.
+    """Similarity 2 M / T of a well-formed completion's action to the expert's; else the penalty.
 
     T is the number of characters of both texts, M that of the matching blocks. autojunk is off: by default difflib
     ignores, in texts of 200 characters and more, every character that is frequent, and the formula does not.
@@ -203,16 +195,14 @@ def score(completion: Completion, target_action: str) -> float:
 def is_kept(group: Group) -> bool:
     """Whether there is something to learn from the group: equal rewards have no advantages.
 
-    The threshold is above 0 because float rewards are never "exactly" equal for long.
+    Not a test for inequality: a std of 1e-17, which is what rounding may leave of equal rewards, would pass it, and
+    the advantages are divided by the std.
     """
     return statistics.pstdev(group.rewards) > MIN_REWARD_STD
 
 
 def collect_groups(
-    policy: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    stream: Iterator[StepExample],
-    num_groups: int,
+    policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stream: Iterator[StepExample], num_groups: int
 ) -> tuple[list[Group], list[Group]]:
     """(kept, rejected): draw prompts until ``num_groups`` groups are kept or the cap is reached."""
     kept: list[Group] = []
@@ -289,7 +279,6 @@ def train(
     """SRL: changes ``policy`` in place, prints a line per update."""
     torch.manual_seed(seed)  # the sampling
     stream = shuffled_for_ever(examples, random.Random(seed))
-    # float32 weights always: at the paper's learning rate a bfloat16 weight would not move.
     optimizer = torch.optim.AdamW(policy.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     for update in range(1, num_updates + 1):
         started = time.perf_counter()
@@ -300,8 +289,9 @@ def train(
         rewards = [reward for group in kept + rejected for reward in group.rewards]
         print(
             f"update {update:3d}  reward {statistics.fmean(rewards):.3f}  "
-            f"format errors {sum(reward == FORMAT_PENALTY for reward in rewards) / len(rewards):.3f}  "
-            f"kept {len(kept)}/{len(kept) + len(rejected)}  grad norm {norm:.3f}  "
+            f"exact {rewards.count(1.0) / len(rewards):.3f}  "
+            f"format errors {rewards.count(FORMAT_PENALTY) / len(rewards):.3f}  "
+            f"kept {len(kept)} of {len(kept) + len(rejected)}  grad norm {norm:.3f}  "
             f"{time.perf_counter() - started:.1f} s",
             flush=True,
         )
@@ -312,20 +302,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Supervised Reinforcement Learning in one file.")
     parser.add_argument("model", help="folder of a causal language model with a chat template")
     parser.add_argument("data", type=Path, help='JSON Lines file with the keys "problem" and "solution"')
-    parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument("--updates", type=int, default=15)
     parser.add_argument("--groups", type=int, default=16, help="kept groups per update")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    # float32 weights: at the paper's learning rate a bfloat16 weight would not move. The model comes in evaluation mode
+    # and stays in it, so that sampling and training see the same distribution.
     policy = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
-    train(
-        policy,
-        tokenizer,
-        read_examples(arguments.data),
-        num_updates=arguments.updates,
-        num_groups=arguments.groups,
-        seed=arguments.seed,
-    )
+    examples = read_examples(arguments.data)
+    train(policy, tokenizer, examples, num_updates=arguments.updates, num_groups=arguments.groups, seed=arguments.seed)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ IMPURE = {
     "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
 }  # fmt: skip
 ORDER = [
-    "errors", "types", "seeds", "parsing", "prompts", "config", "trajectories", "examples", "decompose", "rewards",
+    "errors", "types", "seeds", "parsing", "prompts", "config", "recipe",
+    "trajectories", "examples", "decompose", "rewards",
     "engines", "rollouts", "advantage", "dynamic_sampling", "example_stream", "metrics", "run_dir", "display",
     "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "stages", "dry_run", "evaluation", "report",
     "quickstart", "cli",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from srl.config import CONFIG_TYPES, RunConfig, StageConfig, config_from_dict, config_to_json, load_recipe
+from srl.config import CONFIG_TYPES, RunConfig, StageConfig
 from srl.errors import ConfigError
+from srl.recipe import config_from_dict, config_to_json, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 

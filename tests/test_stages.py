@@ -181,3 +181,9 @@ def test_missing_data_and_missing_models_are_clear(run, tmp_path):
     broken = RunConfig(run_dir=config.run_dir, model=ModelConfig(path=str(tmp_path / "none")), stages=config.stages)
     with pytest.raises(DataError, match="cannot load a causal language model"):
         run_recipe(broken)
+
+
+def test_a_validation_file_that_shares_problems_with_training_is_refused(trajectories):
+    data = DataConfig(train=str(trajectories), validation=str(trajectories))
+    with pytest.raises(DataError, match="8 problems stand in both"):
+        build_stage("srl", Config(kind="srl", data=data), seed=0)

@@ -226,3 +226,33 @@ def test_run_dir_keeps_other_stages_when_cutting(tmp_path):
     run_dir.forget_after("rlvr", 1)
     assert [(line["stage"], line["update"]) for line in read_metrics(tmp_path)] == [("srl", 1), ("srl", 2), ("rlvr", 1)]
     shutil.rmtree(tmp_path)
+
+
+def test_the_last_update_of_the_data_is_validated_and_leftovers_are_counted(tmp_path):
+    """One epoch of ten examples at three groups per update: whatever the kept rate, nothing ends unaccounted."""
+    one_epoch = ScheduleConfig(num_epochs=1, validate_every=100, save_every=100)
+    final = trainer(stage(schedule=one_epoch), tmp_path).train()
+    lines = read_metrics(tmp_path)
+    updates = [line["update"] for line in lines if "loss/policy" in line]
+    validated = [line["update"] for line in lines if "validation/reward" in line]
+    assert validated == [0, updates[-1]]
+    assert final.name == f"best-{updates[-1]:05d}"
+    state = json.loads((tmp_path / f"checkpoints/srl/update-{updates[-1]:05d}/state.json").read_text())
+    sampled = sum(line.get("rollout/num_rollouts", 0) for line in lines)
+    assert state["num_rollouts"] == sampled >= 10 * 4
+
+
+def test_the_format_only_count_does_not_need_dynamic_sampling():
+    from tiny import group
+
+    from srl.dynamic_sampling import collect_groups
+    from srl.trainer import KEEP_ALL
+    from srl.types import ParseStatus
+
+    statuses = [ParseStatus.MISSING_THINK, ParseStatus.OK, ParseStatus.OK]
+    collected = collect_groups(
+        lambda number: [0] * number,
+        lambda examples, draw: [group([-1.0, 0.5, 0.5], statuses) for _ in examples],
+        groups_per_update=2, min_reward_std=KEEP_ALL, max_draws=1,
+    )  # fmt: skip
+    assert collected.num_kept_by_format_only == 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-ADVANTAGE_EPS = 1e-6
+ADVANTAGE_EPS = 1e-6  # Paper: Eq. 1 divides by the std alone.
 """Added to the std. Far below any sensible ``min_reward_std``, so it changes no kept group visibly."""
 
 

@@ -18,8 +18,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import srl
-from srl.config import RunConfig, load_recipe
+from srl.config import RunConfig
 from srl.errors import ConfigError, SRLError
+from srl.recipe import load_recipe
 
 USAGE_ERROR = 2
 
@@ -81,7 +82,7 @@ def _report() -> Callable[..., None]:
 
 
 def _quickstart() -> Callable[..., None]:
-    from srl.quickstart.run import quickstart_command
+    from srl.quickstart.command import quickstart_command
 
     return quickstart_command
 

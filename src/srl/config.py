@@ -1,4 +1,4 @@
-"""Recipe (strict TOML) in, frozen dataclasses out, resolved JSON beside every run.
+"""The settings of a run as frozen dataclasses; ``recipe.py`` reads them from TOML.
 
 One TOML file describes one run, whole. Every default is the paper's value (docs/method.md says which table) unless
 the field's string says otherwise. The strings under the fields are the documentation: ``docs/configuration.md`` and
@@ -7,15 +7,11 @@ the help of the command line are made from them. A setting that has no effect wi
 
 from __future__ import annotations
 
-import json
-import tomllib
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
-from srl.errors import ConfigError
 from srl.prompts import ContextPlace, PromptTexts
 
 
@@ -50,7 +46,7 @@ examples as written by `srl decompose`."""
     num_validation_trajectories: int = 60
     """How many trajectories to hold out of `train`, chosen by the seed. 0 turns validation off. Without effect (an \
 error if changed) when `validation` is given."""
-    include_last_step: bool = False
+    include_last_step: bool = False  # Paper: 4.2 makes N-1 examples of N steps; training on the last one too is ours.
     """Also train on the last step of each trajectory. The paper makes N-1 examples of N steps."""
 
     def __post_init__(self) -> None:
@@ -67,9 +63,9 @@ error if changed) when `validation` is given."""
 class PromptConfig:
     """How the policy is asked."""
 
-    context_in: ContextPlace = "user"
+    context_in: ContextPlace = "user"  # Paper: B.2.1 has the user's turn only; "assistant" is ours.
     """Where the earlier steps stand: in the user's turn (the paper) or as the beginning of the assistant's turn."""
-    title_in_prompt: bool = False
+    title_in_prompt: bool = False  # Paper: footnote 1 finds the title helpful; off here, on in the math recipes.
     """Give the title of the step to predict and ask only for its body (the paper's footnote 1). Without it the \
 policy writes number, title and body."""
     texts: PromptTexts = field(default_factory=PromptTexts)
@@ -83,10 +79,10 @@ policy writes number, title and body."""
 class RewardConfig:
     """The similarity reward of SRL."""
 
-    autojunk: bool = False
+    autojunk: bool = False  # Paper: 4.2 calls SequenceMatcher, whose own default is True; ours is the formula.
     """difflib's popularity heuristic. False is the paper's formula; True is what Python's SequenceMatcher does by \
 default and what the paper may have used (docs/method.md, "The autojunk trap")."""
-    first_argument: Literal["action", "target"] = "action"
+    first_argument: Literal["action", "target"] = "action"  # Paper: 4.2 leaves the order of the arguments open.
     """Which text is SequenceMatcher's first: the ratio is not symmetric."""
     format_penalty: float = -1.0
     """Reward of a completion that breaks the format."""
@@ -105,17 +101,17 @@ class SamplingConfig:
     """Kept groups that make one batch. Table 7: 512 for SRL; Table 8: 128 for RLVR."""
     temperature: float = 1.0
     """Sampling temperature of the rollouts."""
-    max_completion_tokens: int = 2048
+    max_completion_tokens: int = 2048  # Paper: gives no limit on the length of completions.
     """Longer completions are cut and count as truncated. Not given in the paper; ours."""
     engine_batch_size: int = 64
     """Sequences that the transformers engine samples at a time. Changes memory and speed; ours."""
     dynamic: bool = True
     """Dynamic sampling: train only on groups whose rewards differ, and draw more prompts until the batch is full. \
 False trains on every group (the ablation of Table 2)."""
-    min_reward_std: float = 0.01
+    min_reward_std: float = 0.01  # Paper: 4.2 asks for a threshold above 0 and gives no value.
     """A group is kept when the population standard deviation of its rewards is above this. The paper says only that \
 it is positive; the value is ours. 0 keeps every group that is not exactly flat."""
-    max_draws: int = 8
+    max_draws: int = 8  # Paper: 4.2 draws until the batch is full, without a cap.
     """Cap of the refill: at most this many times `groups_per_update` prompts are drawn for one update. Ours."""
 
     def __post_init__(self) -> None:
@@ -133,7 +129,7 @@ it is positive; the value is ours. 0 keeps every group that is not exactly flat.
 class LossConfig:
     """The clipped objective (Eq. 1)."""
 
-    clip_low: float = 0.2
+    clip_low: float = 0.2  # Paper: Eq. 1 clips by the same amount on both sides; two settings here.
     """The ratio is clipped below at 1 - clip_low."""
     clip_high: float = 0.2
     """The ratio is clipped above at 1 + clip_high."""
@@ -154,7 +150,7 @@ class OptimizerConfig:
     """Constant after the warm-up."""
     warmup_updates: int = 0
     """Updates over which the learning rate rises linearly from 0."""
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # Paper: gives no weight decay.
     """Decoupled weight decay. Not given in the paper; ours."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm."""
@@ -185,7 +181,7 @@ class ScheduleConfig:
     """The stage ends once this many rollouts have been sampled, for comparisons at equal budget. 0: no such limit."""
     validate_every: int = 10
     """Updates between validations; the best checkpoint by validation reward is what the stage hands on."""
-    num_validation_examples: int = 256
+    num_validation_examples: int = 256  # Paper: 4.2 names no limit; ours bounds the time.
     """Validation examples scored each time (the first ones of the held-out trajectories)."""
     save_every: int = 10
     """Updates between resumable checkpoints; the last one is kept."""
@@ -218,6 +214,11 @@ final answer."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
+        clips = (self.loss.clip_low, self.loss.clip_high) != (LossConfig().clip_low, LossConfig().clip_high)
+        _require(
+            not clips or self.optimizer.passes_per_batch > 1,
+            "loss.clip_low and .clip_high have no effect with optimizer.passes_per_batch = 1: the ratio is always 1",
+        )
         if self.kind == "rlvr":
             plain = PromptConfig(texts=self.prompt.texts)
             _require(
@@ -254,45 +255,3 @@ CONFIG_TYPES = (
 )  # fmt: skip
 for _type in CONFIG_TYPES:  # unknown keys are errors at every level
     _type.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]
-
-
-def load_recipe(path: str | Path) -> RunConfig:
-    """Read a recipe. Raises ConfigError that names the key, what was found and what is allowed."""
-    path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    return config_from_dict(raw, name=str(path))
-
-
-def config_from_dict(raw: dict[str, Any], *, name: str) -> RunConfig:
-    """Validate plain data (a TOML file or a run's config.json). ``name`` is what error messages call it."""
-    try:
-        return TypeAdapter(RunConfig).validate_json(
-            json.dumps(raw, default=str)
-        )  # strict mode takes tables from JSON only
-    except ValidationError as error:
-        problems = [_explain(item) for item in error.errors()]
-        raise ConfigError(f"{name}: " + "; ".join(problems)) from error
-
-
-def config_to_json(config: RunConfig) -> str:
-    """The resolved run as JSON; ``config_from_dict(json.loads(...))`` gives an equal config."""
-    return json.dumps(asdict(config), indent=2, ensure_ascii=False) + "\n"
-
-
-def _explain(item: Any) -> str:
-    """One pydantic error in our own words: path, what was found, what to do."""
-    path = ".".join(str(part) for part in item["loc"]) or "recipe"
-    if item["type"] == "unexpected_keyword_argument":
-        return f"unknown key {path}"
-    if item["type"] == "missing":
-        return f"{path} is missing and has no default"
-    message = item["msg"].removeprefix("Value error, ")
-    found = (
-        f" (found {item['input']!r})" if not isinstance(item["input"], dict) and item["type"] != "value_error" else ""
-    )
-    return f"{path}: {message}{found}"

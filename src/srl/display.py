@@ -56,10 +56,11 @@ class TrainingDisplay:
 
 
 def _validation_line(metrics: Mapping[str, float | int | str]) -> str:
-    parts = [f"  update {metrics['update']:>4}", f"validation reward {metrics['validation/reward']:.3f}"]
-    parts.append(f"exact {metrics['validation/exact_match']:.0%}")
+    """At most 80 columns."""
+    parts = [f"  update {metrics['update']:>4}", f"validation {metrics['validation/reward']:6.3f}"]
+    parts.append(f"exact {metrics['validation/exact_match']:4.0%}")
     if "rollout/format_error_rate" in metrics:
         parts.append(f"format errors {metrics['rollout/format_error_rate']:.0%}")
     if metrics.get("sampling/kept_by_format_only_rate"):
-        parts.append(f"by format only {metrics['sampling/kept_by_format_only_rate']:.0%}")
+        parts.append(f"format-only {metrics['sampling/kept_by_format_only_rate']:.0%}")
     return "  ".join(parts)

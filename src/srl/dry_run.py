@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoConfig, AutoTokenizer
 
-from srl.config import RunConfig, config_to_json
+from srl.config import RunConfig
+from srl.recipe import config_to_json
 from srl.stages import StageData, build_stage, drop_long_prompts
 
 

@@ -91,13 +91,14 @@ def collect_groups(
         num_draws += 1
     if budget <= 0 and not kept:
         raise SamplingError(_nothing_kept_message(rejected, min_reward_std))
+    # Paper: 4.2 does not say what becomes of kept groups beyond a full batch.
     surplus = [group.example for group in kept[groups_per_update:]]
     kept = kept[:groups_per_update]
     return CollectedGroups(
         kept=kept,
         rejected=rejected,
         surplus=surplus,
-        num_kept_by_format_only=sum(is_kept_by_format_only(group, min_reward_std) for group in kept),
+        num_kept_by_format_only=sum(is_kept_by_format_only(group, max(0.0, min_reward_std)) for group in kept),
         num_draws=num_draws,
         reached_cap=budget <= 0 and len(kept) < groups_per_update,
     )

@@ -54,6 +54,11 @@ class ExampleStream:
         self._given_back = [example.example_id for example in examples] + self._given_back
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether ``draw`` has nothing more to give."""
+        return self._epoch >= self._num_epochs and not self._given_back
+
+    @property
     def epoch(self) -> float:
         """Epochs drawn so far, for instance 1.5."""
         return self._epoch + self._offset / max(1, len(self._order))

@@ -129,6 +129,7 @@ def split_by_trajectory(
             f"cannot hold {num_validation} of {len(problems)} trajectories out for validation: "
             "at least one must be left to train on; lower num_validation_trajectories or name a validation file"
         )
+    # Paper: 4.2 holds out questions; here every trajectory with the same question goes with it.
     held_out: set[str] = set()
     for key in sorted(groups, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()):
         if len(held_out) + len(groups[key]) <= num_validation:

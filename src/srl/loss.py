@@ -63,6 +63,7 @@ def policy_loss(
     kl_sum = torch.zeros((), device=policy_logprobs.device)
     if reference_logprobs is not None:
         difference = (reference_logprobs - policy_logprobs) * mask
+        # Paper: Eq. 1 writes the divergence itself; this is an estimate of it on the sampled tokens.
         kl = torch.exp(difference) - difference - 1  # unbiased, never negative (Schulman's k3)
         per_token = per_token + beta * kl
         kl_sum = (kl.detach() * weight).sum()

@@ -19,6 +19,7 @@ import re
 
 from srl.types import FinishReason, ParsedCompletion, ParseStatus
 
+# Paper: 4.2 gives -1 to what breaks "the format" and lists no cases; parse_step draws the line.
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 _TAG = re.compile(r"</?think>")

@@ -26,6 +26,7 @@ def load_policy(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        # Paper: Tables 7 and 8 say bf16 and no more; weights and optimizer state are float32 here.
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
@@ -34,9 +35,19 @@ def load_policy(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
             f"cannot load a causal language model from {str(path)!r}: {error}. Give a local folder with config.json, "
             "model.safetensors and a tokenizer, or the id of such a model on the Hub."
         ) from error
+    _turn_off_dropout(model)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _turn_off_dropout(model: PreTrainedModel) -> None:
+    """With dropout the log-probabilities of the update are not those of the policy that sampled."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010  (torch declares no such attribute)
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:

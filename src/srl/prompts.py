@@ -15,6 +15,7 @@ from srl.types import ChatPrompt, StepExample
 
 ContextPlace = Literal["user", "assistant"]
 
+# Paper: B.2.1 prints its prompts; these say the same in words of our own.
 _STEP_SYSTEM = """\
 You solve hard problems one step at a time. The user gives you a problem and, if there is one, the beginning of its \
 solution. Write the one step that comes next.

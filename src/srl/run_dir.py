@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import srl
-from srl.config import RunConfig, config_to_json
+from srl.config import RunConfig
 from srl.errors import RunDirError
 from srl.metrics import check_keys
+from srl.recipe import config_to_json
 from srl.types import RolloutGroup
 
 RECORDED_PACKAGES = (

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -61,6 +62,12 @@ def build_stage(name: str, config: StageConfig, *, seed: int) -> StageData:
     if config.data.validation:
         validation, drops = load_step_examples(config.data.validation, include_last_step=include_last)
         dropped.update(f"validation: {drop.reason}" for drop in drops)
+        shared = {example.problem for example in training} & {example.problem for example in validation}
+        if shared:
+            raise DataError(
+                f"stage {name}: {len(shared)} problems stand in both {config.data.train} and {config.data.validation}, "
+                f"for instance {min(shared)[:60]!r}; validation must be held out"
+            )
     elif config.data.num_validation_trajectories:
         training, validation = split_by_trajectory(training, config.data.num_validation_trajectories, seed=seed)
     to_training = _srl_examples if config.kind == "srl" else _rlvr_examples
@@ -112,6 +119,7 @@ def _rlvr_examples(steps: list[StepExample], config: StageConfig, dropped: Count
 
 def _scoring(config: StageConfig) -> Scoring:
     if config.kind == "rlvr":
+        # Paper: 5.1 rewards the final answer and says nothing of solutions that are cut or cannot be read.
         # A solution that cannot be read or was cut is wrong, as in any evaluation; there is no further penalty.
         return Scoring(parse=parse_solution, reward=outcome_reward, format_penalty=0.0)
     reward = similarity_reward(autojunk=config.reward.autojunk, first_argument=config.reward.first_argument)
@@ -125,23 +133,22 @@ def drop_long_prompts(
     window = getattr(model_config, "max_position_embeddings", None) or 2**31
     limit = window - data.stage.config.sampling.max_completion_tokens
     stage = data.stage
-    lengths = {example.example_id: 0 for example in [*stage.training, *stage.validation]}
-    texts = [render(example.prompt, tokenizer) for example in [*stage.training, *stage.validation]]
-    for example_id, ids in zip(lengths, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):  # pyright: ignore
-        lengths[example_id] = len(ids)  # pyright: ignore
-    training = [example for example in stage.training if lengths[example.example_id] <= limit]
-    validation = [example for example in stage.validation if lengths[example.example_id] <= limit]
-    num_dropped = len(lengths) - len(training) - len(validation)
+    examples = [*stage.training, *stage.validation]
+    texts = [render(example.prompt, tokenizer) for example in examples]
+    tokens = cast("list[list[int]]", tokenizer(texts, add_special_tokens=False)["input_ids"])
+    lengths = [len(ids) for ids in tokens]
+    fits = [length <= limit for length in lengths]
+    num_training = len(stage.training)
+    training = list(compress(stage.training, fits[:num_training]))
     if not training:
         raise ConfigError(
             f"stage {stage.name}: no prompt fits into the model's window of {window} tokens beside "
             f"max_completion_tokens = {window - limit}; lower it or choose another model"
         )
+    shorter = replace(stage, training=training, validation=list(compress(stage.validation, fits[num_training:])))
+    num_dropped = fits.count(False)
     dropped = data.dropped | ({"prompt_too_long": num_dropped} if num_dropped else {})
-    shorter = Stage(
-        name=stage.name, config=stage.config, training=training, validation=validation, scoring=stage.scoring
-    )
-    return StageData(stage=shorter, dropped=dropped), [lengths[example.example_id] for example in training]
+    return StageData(stage=shorter, dropped=dropped), list(compress(lengths[:num_training], fits))
 
 
 def run_recipe(

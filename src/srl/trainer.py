@@ -115,13 +115,12 @@ class Trainer:
     def resume(self) -> None:
         """Continue after the newest checkpoint of the stage; the model must have been loaded from it."""
         checkpoint = latest_checkpoint(self._folder)
-        if checkpoint is None:
-            self._run_dir.forget_after(self._stage.name, -1)
-            return
-        self._state = load_state(checkpoint)
-        self._stream.restore(self._state["stream"])
-        load_optimizer(checkpoint, self._optimizer)
-        self._run_dir.forget_after(self._stage.name, self._state["update"])
+        if checkpoint is not None:
+            self._state = load_state(checkpoint)
+            self._stream.restore(self._state["stream"])
+            load_optimizer(checkpoint, self._optimizer)
+        if self._accelerator.is_main_process:  # one process writes the run folder, here as everywhere
+            self._run_dir.forget_after(self._stage.name, self._state["update"] if checkpoint else -1)
 
     def train(self) -> Path:
         """Run the stage to its end; returns the folder of the model that it hands on."""
@@ -132,8 +131,9 @@ class Trainer:
             update = self._state["update"] + 1
             started = time.perf_counter()
             collected = self._collect(update)
-            if not collected.kept:
-                break  # the data is used up
+            if not collected.kept:  # the data is used up
+                self._log_rest(collected)
+                break
             self._stream.give_back(collected.surplus)
             advantages = [self._advantages(group.rewards) for group in collected.kept]
             sampled = time.perf_counter()
@@ -166,7 +166,8 @@ class Trainer:
     def _is_done(self) -> bool:
         schedule, state = self._config.schedule, self._state
         out_of_updates = 0 < schedule.num_updates <= state["update"]
-        return out_of_updates or 0 < schedule.max_rollouts <= state["num_rollouts"]
+        out_of_rollouts = 0 < schedule.max_rollouts <= state["num_rollouts"]
+        return out_of_updates or out_of_rollouts or self._stream.is_exhausted
 
     def _collect(self, update: int) -> CollectedGroups:
         sampling = self._config.sampling
@@ -209,6 +210,7 @@ class Trainer:
         if not self._stage.validation:
             return {}
         started = time.perf_counter()
+        # Paper: 4.2 keeps the best checkpoint on validation and names no measure; ours is the mean greedy reward.
         groups = self._roll_out(self._stage.validation, 1, 0.0, update, -1)
         metrics = validation_metrics(groups)
         reward = float(metrics["validation/reward"])
@@ -224,6 +226,17 @@ class Trainer:
         if self._accelerator.is_main_process:
             self._run_dir.log(line)
             self._on_metrics(line)
+
+    def _log_rest(self, collected: CollectedGroups) -> None:
+        """Account for a last draw that kept nothing, and validate the last update if that has not been done."""
+        update = self._state["update"]
+        num_rollouts = self._state["num_rollouts"] + len(collected.rejected) * self._config.sampling.group_size
+        self._state = {**self._state, "num_rollouts": num_rollouts, "stream": self._stream.state()}
+        if collected.rejected:
+            self._log({"update": update + 1, **sampling_metrics(collected), "data/epoch": self._stream.epoch})
+            self._save_rollouts(update + 1, collected, [])
+        if update % self._config.schedule.validate_every:
+            self._log({"update": update, **self._validate(update)})
 
     def _save_rollouts(self, update: int, collected: CollectedGroups, advantages: Sequence[list[float]]) -> None:
         """The first kept groups and, when there are any, one rejected one."""

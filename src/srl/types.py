@@ -237,7 +237,7 @@ class Score:
     """A rate measured on held-out problems, with its interval."""
 
     name: str
-    """For instance "solve/greedy" or "steps/avg@8"."""
+    """For instance "steps/greedy", "stepwise/greedy" or "whole/avg@8"."""
     value: float
     """The estimate, in [0, 1]."""
     low: float

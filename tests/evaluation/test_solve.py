@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,9 @@ class Recorder:
     ) -> list[Generation]:
         self.calls.append((list(prompts), num_samples, seed, sampling.temperature))
         return self.engine.generate(prompts, num_samples=num_samples, sampling=sampling, seed=seed)
+
+    def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
+        return self.engine.count_prompt_tokens(prompt)
 
 
 def stepwise(
@@ -165,8 +169,19 @@ def test_a_chain_ends_before_its_prompt_outgrows_the_window() -> None:
         texts=empty,
     )
     assert (record.outcome, record.is_correct) == (SolveOutcome.CONTEXT_FULL, False)
-    lengths = [len(prompts[0].messages[-1]["content"]) for prompts, *_ in engine.calls]
-    assert 300 < max(lengths) <= 400
+    lengths = [engine.count_prompt_tokens(prompts[0]) for prompts, *_ in engine.calls]
+    assert 400 - 62 < max(lengths) <= 400  # one more step of 60 characters would not have fitted
+
+
+def test_a_long_monologue_does_not_fill_the_context() -> None:
+    """It is not fed back, so only the steps count."""
+    engine = ScriptedEngine(lambda prompt, _: "<think>" + "hm " * 1000 + "</think>on")
+    limits = ChainLimits(max_steps=3, max_prompt_tokens=1500)
+    (record,) = solve_stepwise(
+        engine, PROBLEMS[:1], num_samples=1, sampling=replace(GREEDY, max_completion_tokens=4000), seed=0,
+        limits=limits, context_in="user",
+    )  # fmt: skip
+    assert record.outcome is SolveOutcome.MAX_STEPS
 
 
 def examples() -> list[StepExample]:

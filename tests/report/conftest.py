@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from srl.config import config_from_dict, config_to_json
 from srl.parsing import parse_solution, parse_step
 from srl.prompts import DEFAULT_TEXTS
+from srl.recipe import config_from_dict, config_to_json
 from srl.rewards.similarity import sequence_similarity
 
 NUM_UPDATES = {"srl": 40, "rlvr": 20}

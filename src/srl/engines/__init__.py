@@ -23,3 +23,7 @@ class Engine(Protocol):
         in the middle of training changes nothing.
         """
         ...
+
+    def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
+        """How many tokens the rendered prompt has; 0 from engines without tokens."""
+        ...

@@ -10,7 +10,7 @@ from srl.types import ChatPrompt, Completion, Generation, SamplingParams
 class ScriptedEngine:
     """Answers every prompt with ``reply(prompt, sample_index)``; tokens are the text's UTF-8 bytes and a final 0.
 
-    A reply longer than ``sampling.max_completion_tokens`` bytes is cut and ends with "length", as a model's would.
+    A reply that leaves no room for the 0 within ``sampling.max_completion_tokens`` is cut and ends with "length".
     """
 
     def __init__(self, reply: Callable[[ChatPrompt, int], str]) -> None:
@@ -33,6 +33,10 @@ class ScriptedEngine:
             for prompt in prompts
         ]
 
+    def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
+        """See Engine.count_prompt_tokens."""
+        return len(_flatten(prompt).encode())
+
 
 def _flatten(prompt: ChatPrompt) -> str:
     return "\n".join(message["content"] for message in prompt.messages) + "\n" + prompt.assistant_prefix
@@ -40,7 +44,7 @@ def _flatten(prompt: ChatPrompt) -> str:
 
 def _cut(text: str, max_tokens: int) -> Completion:
     data = text.encode()
-    if len(data) > max_tokens:
+    if len(data) >= max_tokens:  # no room for the 0 that ends the turn
         return Completion(
             text=data[:max_tokens].decode(errors="ignore"), token_ids=tuple(data[:max_tokens]), finish_reason="length"
         )

@@ -78,6 +78,10 @@ class TransformersEngine:
             for ids, completions in zip(prompt_ids, sampled, strict=True)
         ]
 
+    def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
+        """See Engine.count_prompt_tokens."""
+        return len(self.tokenize(render(prompt, self._tokenizer)))
+
     def tokenize(self, text: str) -> list[int]:
         """Token ids of rendered text; the chat template has written the special tokens already."""
         ids = self._tokenizer(text, add_special_tokens=False, return_attention_mask=False)["input_ids"]
@@ -155,6 +159,11 @@ def render(prompt: ChatPrompt, tokenizer: PreTrainedTokenizerBase) -> str:
     else:
         head = str(
             tokenizer.apply_chat_template(list(prompt.messages), tokenize=False, add_generation_prompt=True)  # pyright: ignore
+        )
+    if prompt.assistant_prefix and opens_think(head):
+        raise DataError(
+            "this model's chat template opens <think> at the start of the assistant's turn, so that no step can stand "
+            'before it; use context_in = "user"'
         )
     return head + prompt.assistant_prefix
 

@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from srl.engines import Engine
 from srl.errors import ConfigError
 from srl.evaluation.problems import load_problems
 from srl.evaluation.runner import EvaluationSettings, evaluate
 from srl.evaluation.solve import ChainLimits, Mode
 from srl.prompts import ContextPlace
-from srl.types import SamplingParams, Score
+from srl.types import Problem, SamplingParams, Score
 
 FINGERPRINT_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Files of a model folder that decide what it writes: weights, configuration, tokenizer, chat template."""
@@ -45,8 +46,7 @@ def evaluate_command(
 ) -> None:
     """Measure a model on problems with answers: greedy accuracy, avg@k and pass@k with 95 % intervals.
 
-    Writes settings.json, samples.jsonl (one line per sample) and scores.json. The same command again continues where
-    it was stopped.
+    Writes settings.json, samples.jsonl and scores.json. The same command again continues where it was stopped.
 
     Args:
         problems: JSONL, JSON or Parquet file, or Hub dataset, with a problem and its answer in each row.
@@ -57,11 +57,10 @@ def evaluate_command(
         temperature: Temperature of these samples.
         max_completion_tokens: Longer completions are cut and count as wrong.
         max_steps: Steps after which a stepwise solution without an answer is given up.
-        max_prompt_tokens: Give a stepwise solution up when its prompt could become longer than this. None: what the
-            model's window leaves beside max_completion_tokens.
+        max_prompt_tokens: Give a stepwise solution up at longer prompts. None: what the model's window leaves.
         context_in: Where the steps written so far stand: in the user's turn or at the start of the assistant's.
         precision: Number format of the forward pass.
-        batch_size: Completions that are sampled together.
+        batch_size: Completions sampled together.
         seed: Seed of everything sampled.
     """
     console = Console()
@@ -86,19 +85,30 @@ def evaluate_command(
     if max_prompt_tokens is None and (window := _window(model)) is not None:
         limits = ChainLimits(max_steps=max_steps, max_prompt_tokens=window - max_completion_tokens)
         settings = replace(settings, limits=limits)
+    scores = _evaluate_with_progress(engine, rows, modes, settings, output, console)
+    print_scores(scores, console)
+    console.print(f"samples: {escape(str(output / 'samples.jsonl'))}", highlight=False, soft_wrap=True)
+
+
+def _evaluate_with_progress(
+    engine: Engine,
+    problems: list[Problem],
+    modes: tuple[Mode, ...],
+    settings: EvaluationSettings,
+    output: Path,
+    console: Console,
+) -> list[Score]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("samples")
-        scores = evaluate(
+        return evaluate(
             engine,
-            rows,
+            problems,
             modes=modes,
             settings=settings,
             output=output,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print_scores(scores, console)
-    console.print(f"samples: {escape(str(output / 'samples.jsonl'))}", highlight=False, soft_wrap=True)
 
 
 def print_scores(scores: list[Score], console: Console) -> None:

@@ -23,8 +23,18 @@ from srl.parsing import parse_solution, parse_step
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, next_step_prompt, solve_prompt
 from srl.rewards.outcome import final_answer, is_correct
 from srl.seeds import derive_seed
-from srl.types import ChatPrompt, Completion, FinishReason, Generation, ParseStatus, Problem, SamplingParams
+from srl.types import (
+    ChatPrompt,
+    Completion,
+    FinishReason,
+    Generation,
+    ParsedCompletion,
+    ParseStatus,
+    Problem,
+    SamplingParams,
+)
 
+# Paper: 5.1 asks for whole solutions only; "stepwise" is ours.
 Mode = Literal["whole", "stepwise"]
 """How a problem is solved."""
 
@@ -78,7 +88,7 @@ class ChainLimits:
     max_steps: int = 32
     """Steps a chain may have."""
     max_prompt_tokens: int | None = None
-    """A chain whose next prompt could be longer ends as ``CONTEXT_FULL``; None is off. Completions of
+    """A chain whose next prompt would be longer ends as ``CONTEXT_FULL``; None is off. Completions of
     ``max_completion_tokens`` must still fit into the model's window after such a prompt."""
 
     def __post_init__(self) -> None:
@@ -163,8 +173,11 @@ def solve_stepwise(
             seed=derive_seed(seed, "round", round_index),
         )
         for chain, generation in zip(running, generations, strict=True):
-            _advance(chain, generation, limits, sampling.temperature)
+            parsed = _read_step(chain, generation)
             chain.prompt = next_step_prompt(chain.problem.problem, chain.steps, context_in=context_in, texts=texts)
+            outcome = _chain_outcome(chain, parsed, limits, engine)
+            if outcome is not None:
+                chain.record = _chain_record(chain, parsed, outcome, generation, sampling.temperature)
     return [chain.record for chain in chains if chain.record is not None]
 
 
@@ -194,19 +207,21 @@ def _grade_whole(
     )
 
 
-def _advance(chain: _Chain, generation: Generation, limits: ChainLimits, temperature: float) -> None:
-    """Add one completion to a chain, and its record if that ends it."""
+def _read_step(chain: _Chain, generation: Generation) -> ParsedCompletion:
+    """Add one completion to a chain."""
     (completion,) = generation.completions
     parsed = parse_step(completion.text, completion.finish_reason)
     chain.texts.append(completion.text)
     chain.num_completion_tokens += len(completion.token_ids)
-    answer = final_answer(parsed.action)
     if parsed.status is ParseStatus.OK:
         chain.steps.append(parsed.action)
-    outcome = _chain_outcome(chain, parsed.status, answer, generation, limits)
-    if outcome is None:
-        return
-    chain.record = SolveRecord(
+    return parsed
+
+
+def _chain_record(
+    chain: _Chain, parsed: ParsedCompletion, outcome: SolveOutcome, generation: Generation, temperature: float
+) -> SolveRecord:
+    return SolveRecord(
         problem_id=chain.problem.problem_id,
         mode="stepwise",
         sample_index=chain.sample_index,
@@ -216,25 +231,21 @@ def _advance(chain: _Chain, generation: Generation, limits: ChainLimits, tempera
         steps=tuple(chain.steps),
         outcome=outcome,
         status=parsed.status,
-        answer=answer,
+        answer=final_answer(parsed.action),
         is_correct=is_correct(parsed.action, chain.problem.answer),
         num_completion_tokens=chain.num_completion_tokens,
-        finish_reason=completion.finish_reason,
+        finish_reason=generation.completions[0].finish_reason,
     )
 
 
-def _chain_outcome(
-    chain: _Chain, status: ParseStatus, answer: str | None, generation: Generation, limits: ChainLimits
-) -> SolveOutcome | None:
-    """How the chain has ended; None while it goes on."""
-    if status is not ParseStatus.OK:
+def _chain_outcome(chain: _Chain, parsed: ParsedCompletion, limits: ChainLimits, engine: Engine) -> SolveOutcome | None:
+    """How the chain has ended, with ``chain.prompt`` the one that would come next; None while it goes on."""
+    if parsed.status is not ParseStatus.OK:
         return SolveOutcome.FORMAT_ERROR
-    if answer is not None:
+    if final_answer(parsed.action) is not None:
         return SolveOutcome.ANSWERED
     if len(chain.steps) >= limits.max_steps:
         return SolveOutcome.MAX_STEPS
-    # The action is part of the completion, so this bounds the next prompt but for the context's heading.
-    next_prompt_tokens = len(generation.prompt_token_ids) + len(generation.completions[0].token_ids)
-    if limits.max_prompt_tokens is not None and next_prompt_tokens > limits.max_prompt_tokens:
+    if limits.max_prompt_tokens is not None and engine.count_prompt_tokens(chain.prompt) > limits.max_prompt_tokens:
         return SolveOutcome.CONTEXT_FULL
     return None

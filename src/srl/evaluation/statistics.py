@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from srl.types import Score
 
+# Paper: 5.1 reports rates without intervals.
 _Z = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 

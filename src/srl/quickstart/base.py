@@ -45,7 +45,7 @@ class BaseRecipe:
 
     seed: int = 0
     """Seed of corpus, initial weights and order."""
-    num_updates: int = 2400
+    num_updates: int = 1500
     """Optimizer updates."""
     tokens_per_update: int = 4096
     """Tokens of one batch, padding included."""

@@ -29,7 +29,7 @@ from srl.quickstart.task import (
 )
 from srl.types import ChatPrompt
 
-CARELESS_SHARE: dict[Kind, float] = {"add": 0.6, "subtract": 0.7, "multiply": 0.7}
+CARELESS_SHARE: dict[Kind, float] = {"add": 0.65, "subtract": 0.8, "multiply": 0.8}
 """How often a step is done in the head. Above one half, greedy decoding is always careless."""
 IN_MY_HEAD = "in my head"
 """The whole monologue of a careless step."""
@@ -40,9 +40,11 @@ SET_PHRASES = (
     IN_MY_HEAD, "system\n", "user\n", "assistant\n", QUICKSTART_TEXTS.step_system, QUICKSTART_TEXTS.solve_system,
 )  # fmt: skip
 """Wording that is always the same and becomes one token each: on a CPU that is as good as a model twice as fast."""
-_STEP_SHARE = 0.5  # of the documents ask for one step, the others for a whole solution
-_DROP_THOUGHTS_SHARE = 0.5  # of the whole solutions lack some of their thoughts
+_STEP_SHARE = 0.4  # of the documents ask for one step, the others for a whole solution
+_EXEMPLARY_SHARE = 0.35  # of the whole solutions are careful throughout
+_DROP_THOUGHTS_SHARE = 0.5  # of the other whole solutions lack some of their thoughts
 _DROP_SHARE = 0.5  # of the thoughts are missing in those
+_NO_CARELESSNESS: dict[Kind, float] = dict.fromkeys(CARELESS_SHARE, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +76,23 @@ def calculate_in_the_head(value: int, operation: Operation) -> int:
 
 def write_document(problem: ChainProblem, rng: random.Random) -> Document:
     """One document about ``problem``, in a mode and by writers that ``rng`` chooses."""
-    written = _write_steps(problem, rng)
     if rng.random() < _STEP_SHARE:
+        written = _write_steps(problem, rng, CARELESS_SHARE)
         index = rng.randrange(len(written))
         thought, step = written[index]
         context = [earlier for _, earlier in written[:index]]
         place = "user" if rng.random() < 0.5 else "assistant"
         prompt = next_step_prompt(problem.problem, context, context_in=place, texts=QUICKSTART_TEXTS)
         return Document(prompt=prompt, segments=((thought + step, True),))
+    prompt = solve_prompt(problem.problem, texts=QUICKSTART_TEXTS)
+    if rng.random() < _EXEMPLARY_SHARE:
+        return Document(prompt=prompt, segments=_exemplary_segments(problem, rng))
+    return Document(prompt=prompt, segments=_ordinary_segments(problem, rng))
+
+
+def _ordinary_segments(problem: ChainProblem, rng: random.Random) -> tuple[tuple[str, bool], ...]:
+    """A whole solution; some thoughts may be missing, so that skill does not depend on earlier thoughts in view."""
+    written = _write_steps(problem, rng, CARELESS_SHARE)
     drop_share = _DROP_SHARE if rng.random() < _DROP_THOUGHTS_SHARE else 0.0
     segments: list[tuple[str, bool]] = []
     for number, (thought, step) in enumerate(written, start=1):
@@ -90,15 +101,31 @@ def write_document(problem: ChainProblem, rng: random.Random) -> Document:
         # A step without its thought is context only: nobody should learn to leave thoughts out.
         drop = not is_last and rng.random() < drop_share
         segments.append((text, False) if drop else (thought + text, True))
-    return Document(prompt=solve_prompt(problem.problem, texts=QUICKSTART_TEXTS), segments=tuple(segments))
+    return tuple(segments)
 
 
-def _write_steps(problem: ChainProblem, rng: random.Random) -> list[tuple[str, str]]:
+def _exemplary_segments(problem: ChainProblem, rng: random.Random) -> tuple[tuple[str, bool], ...]:
+    """A whole solution that is careful throughout, without the loss on the decision to be careful.
+
+    Seven careful steps in a row would otherwise hardly ever be seen, and a policy that has become careful would find
+    itself in unknown terrain. The decision is the first character of a thought; how often it is taken is learned from
+    the other documents alone.
+    """
+    segments: list[tuple[str, bool]] = []
+    written = _write_steps(problem, rng, _NO_CARELESSNESS)
+    for number, (thought, step) in enumerate(written, start=1):
+        decision = len(THINK_OPEN) + 1
+        text = step if number == len(written) else f"{step}\n\n"
+        segments += [(thought[:decision], False), (thought[decision:] + text, True)]
+    return tuple(segments)
+
+
+def _write_steps(problem: ChainProblem, rng: random.Random, careless_share: dict[Kind, float]) -> list[tuple[str, str]]:
     """(thought in its tags, step) of every step, with the mistakes that careless steps make."""
     value = problem.start
     written: list[tuple[str, str]] = []
     for number, operation in enumerate(problem.operations, start=1):
-        if rng.random() < CARELESS_SHARE[operation.kind]:
+        if rng.random() < careless_share[operation.kind]:
             thought, result = IN_MY_HEAD, calculate_in_the_head(value, operation)
         else:
             thought, result = think_carefully(value, operation), operation.apply(value)

@@ -19,9 +19,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from srl.checkpoint import final_model
-from srl.config import RunConfig, load_recipe
+from srl.config import RunConfig
 from srl.engines.transformers import TransformersEngine
 from srl.errors import ConfigError
+from srl.evaluation.command import fingerprint_model
 from srl.evaluation.problems import load_problems
 from srl.evaluation.runner import EvaluationSettings, evaluate
 from srl.evaluation.solve import ChainLimits
@@ -30,6 +31,7 @@ from srl.examples import load_step_examples
 from srl.quickstart.base import BASE_MODEL_FOLDER, rebuild_base
 from srl.quickstart.sft import train_on_solutions
 from srl.quickstart.task import QUICKSTART_TEXTS, Split, make_problems, write_trajectories
+from srl.recipe import load_recipe
 from srl.report.html import write_report
 from srl.run_dir import write_json
 from srl.stages import run_with_display
@@ -61,29 +63,6 @@ class QuickstartResult:
     """Wall time by part."""
 
 
-def quickstart_command(
-    *,
-    run_dir: Path = Path("runs/quickstart"),
-    seed: int = 0,
-    compare: bool = False,
-    resume: bool = False,
-    rebuild_base: bool = False,
-) -> None:
-    """Train a small policy with SRL, then RLVR, on an embedded task, and show what it gained. Minutes on two CPU cores.
-
-    Args:
-        run_dir: Folder to write; data and base go to a folder of that name with "-data" added.
-        seed: Seed of the training.
-        compare: Also train RLVR alone and SFT on the expert's actions, from the same base at the same budget.
-        resume: Continue a quickstart that was stopped.
-        rebuild_base: Train the base from nothing first, in place of the shipped one (ten minutes).
-    """
-    console = Console()
-    result = quickstart(run_dir, console, seed=seed, compare=compare, resume=resume, from_nothing=rebuild_base)
-    print_result(result, console)
-    console.print(f"scores: {run_dir / 'scores.json'}\nreport: {run_dir / 'report.html'}", highlight=False)
-
-
 def quickstart(
     run_dir: Path,
     console: Console,
@@ -96,7 +75,7 @@ def quickstart(
     """Run it all; returns what was measured and leaves scores.json and report.html in ``run_dir``."""
     clock = _Clock()
     data = run_dir.with_name(run_dir.name + "-data")
-    prepare(data, console, from_nothing=from_nothing)
+    prepare(data, console, from_nothing=from_nothing and not resume)
     config = quickstart_config(run_dir, data, seed=seed)
     clock.stop("prepare")
     run_with_display(config, console, resume=resume)
@@ -127,13 +106,17 @@ def quickstart(
 def prepare(data: Path, console: Console, *, from_nothing: bool) -> None:
     """Write the base and the expert's trajectories to ``data``; what is there already is kept."""
     data.mkdir(parents=True, exist_ok=True)
-    base = data / "base"
+    base, unfinished = data / "base", data / "base.tmp"
     if not base.exists():
+        shutil.rmtree(unfinished, ignore_errors=True)  # left over from a kill
         if from_nothing:
             console.print("training the base from nothing")
-            rebuild_base(base, log_every=100)
+            rebuild_base(unfinished, log_every=100)
         else:
-            shutil.copytree(BASE_MODEL_FOLDER, base)
+            shutil.copytree(BASE_MODEL_FOLDER, unfinished)
+        unfinished.rename(base)
+    elif from_nothing:
+        raise ConfigError(f"{base} exists already; remove it, or choose another run_dir, to train a base from nothing")
     sizes: dict[Split, int] = {"train": NUM_TRAIN, "validation": NUM_VALIDATION, "test": NUM_TEST}
     for split, number in sizes.items():
         write_trajectories(data / f"{split}.jsonl", make_problems(split, number, DATA_SEED))
@@ -225,7 +208,7 @@ def score_model(folder: Path, data: Path, output: Path, config: RunConfig, conso
             context_in=context_in,
             texts=QUICKSTART_TEXTS,
             batch_size=EVALUATION_BATCH,
-            model=name,
+            model=fingerprint_model(str(folder)),
         )
         problems = load_problems(str(data / "test.jsonl"))
         solved = evaluate(

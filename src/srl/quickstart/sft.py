@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl.checkpoint import save_model
-from srl.engines.transformers import end_token_ids, render
+from srl.engines.transformers import render
 from srl.logprobs import completion_logprobs, pad_batch
 from srl.policy import load_policy
 from srl.prompts import PromptTexts, solve_prompt
@@ -67,7 +67,7 @@ def fine_tune(
     seed: int,
 ) -> None:
     """Train ``model`` in place on ``num_examples`` demonstrations (whole batches), epoch after epoch in new order."""
-    end = end_token_ids(model, tokenizer)[-1:]
+    end = [cast("int", tokenizer.eos_token_id)]
     tokens = tokenizer([render(prompt, tokenizer) for prompt, _ in demonstrations], add_special_tokens=False)
     prompts = cast("list[list[int]]", tokens["input_ids"])
     tokens = tokenizer([completion for _, completion in demonstrations], add_special_tokens=False)

@@ -1,6 +1,6 @@
 r"""The hard task of ``srl quickstart``: chains of two-digit arithmetic, written like real expert solutions.
 
-A problem is a start value and five or six operations; after each of them only the last two digits are kept, so that
+A problem is a start value and six operations; after each of them only the last two digits are kept, so that
 one slip spoils the final answer. The expert writes numbered, titled steps and no scratch work:
 
 >>> example = make_problems("test", 1, seed=1, lengths=(3,))[0]
@@ -94,7 +94,7 @@ class ChainProblem:
         return "\n\n".join(self.steps)
 
 
-def make_problems(split: Split, num_problems: int, seed: int, *, lengths: Sequence[int] = (5, 6)) -> list[ChainProblem]:
+def make_problems(split: Split, num_problems: int, seed: int, *, lengths: Sequence[int] = (6,)) -> list[ChainProblem]:
     """``num_problems`` different problems of a split; the same arguments give the same problems.
 
     Which split a problem belongs to is a hash of the problem, hence no two splits share one, whatever the seeds.

@@ -1,7 +1,7 @@
 """``python -m srl.quickstart.warm_up STEPS.jsonl -o FOLDER``: a tiny model for a test drive on real step examples.
 
 A tokenizer is learned from the examples' text, a small Qwen2-type model is built from its config, and a short
-fine-tuning teaches it to write ``<think>title</think>`` and the beginning of the step, so that its completions follow
+fine-tuning teaches it to write ``<think>next</think>`` and the beginning of the step, so that its completions follow
 the format and their rewards differ. It knows nothing else; what is trained from it proves a path, not a method.
 """
 
@@ -21,7 +21,7 @@ from srl.quickstart.sft import Demonstration, fine_tune
 from srl.quickstart.tiny_model import new_model, train_tokenizer
 from srl.types import StepExample
 
-LONGEST_PROMPT = 2000
+LONGEST_PROMPT = 800
 """Characters of problem and context; longer examples are left to the training itself."""
 ACTION_CHARACTERS = 60
 """How much of a step the warm-up teaches: enough to compare, little enough to be quick."""
@@ -34,7 +34,7 @@ def make_tiny_model(
     vocab_size: int = 2000,
     hidden_size: int = 128,
     num_layers: int = 2,
-    num_updates: int = 80,
+    num_updates: int = 160,
     seed: int = 0,
 ) -> None:
     """Make a tiny model whose completions follow the step format.
@@ -73,8 +73,7 @@ def _length(example: StepExample) -> int:
 
 def _demonstrate(example: StepExample) -> Demonstration:
     prompt = step_prompt(example, context_in="user", title_in_prompt=False)
-    thought = example.title or "next"
-    return prompt, f"{THINK_OPEN}{thought}{THINK_CLOSE}{example.target_action[:ACTION_CHARACTERS]}"
+    return prompt, f"{THINK_OPEN}next{THINK_CLOSE}{example.target_action[:ACTION_CHARACTERS]}"
 
 
 if __name__ == "__main__":

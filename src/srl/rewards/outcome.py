@@ -47,6 +47,7 @@ def outcome_reward(action: str, target: str) -> float:
     return float(is_correct(action, target))
 
 
+# Paper: 5.1 grades with the Qwen2.5-Math package; here it is text, choice and number, then math-verify.
 def is_correct(text: str, reference: str) -> bool:
     r"""Whether the final answer that ``text`` marks equals ``reference``; False when it marks none.
 

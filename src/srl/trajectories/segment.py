@@ -18,6 +18,7 @@ from srl.trajectories.headers import Header, Kind, Mark, find_headers
 from srl.types import Step
 
 # From the strongest look to the weakest; numbered lines without any mark come last, see _untitled.
+# Paper: B.3 has one look, "1. **Title** body"; the others stand in files of the same kind.
 _LOOKS: tuple[tuple[Kind, Mark], ...] = (
     ("step", "heading"),
     ("number", "heading"),

@@ -1,0 +1,116 @@
+"""The command as a user meets it: help, typos, dry runs, training by command and overrides."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import tiny_policy
+
+from srl.quickstart.task import make_problems, write_trajectories
+from srl.quickstart.tiny_model import save
+
+ROOT = Path(__file__).parents[1]
+
+
+def srl(*arguments, cwd=ROOT, columns="80"):
+    """Run the real command in a process of its own; (exit code, stdout, stderr)."""
+    import os
+
+    result = subprocess.run(
+        [sys.executable, "-m", "srl.cli", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "COLUMNS": columns},
+    )  # fmt: skip
+    return result.returncode, result.stdout, result.stderr
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", ["decompose", "evaluate", "report", "quickstart"])
+def test_every_command_has_help(command):
+    code, out, _ = srl(command, "--help")
+    assert code == 0
+    assert f"usage: srl {command}" in out
+
+
+def test_a_typo_is_told_with_what_is_allowed():
+    code, _, err = srl("trian")
+    assert code == 2
+    assert "unknown command 'trian'" in err
+    assert "quickstart" in err
+    code, _, err = srl("train")
+    assert code == 2
+    assert "needs a recipe first" in flat(err)
+    code, _, err = srl("train", "recipes/none.toml")
+    assert code == 2
+    assert "cannot read the recipe" in flat(err)
+    code, _, err = srl("train", "recipes/quickstart.toml", "--stages.srl.sampling.min-reward-sdt", "0.1")
+    assert code == 2
+    assert "min-reward-std" in err
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Expert trajectories and a policy of random weights."""
+    folder = tmp_path_factory.mktemp("files")
+    write_trajectories(folder / "train.jsonl", make_problems("train", 6, 0))
+    write_trajectories(folder / "validation.jsonl", make_problems("validation", 2, 0))
+    model, tokenizer = tiny_policy()
+    save(model, tokenizer, folder / "model")
+    return folder
+
+
+def overrides(files, recipe):
+    stages = ["srl", "rlvr"] if "rlvr" in recipe or recipe == "quickstart" else ["srl"]
+    arguments = ["--model.path", files / "model"]
+    for stage in stages:
+        arguments += [f"--stages.{stage}.data.train", files / "train.jsonl"]
+        if recipe == "quickstart":
+            arguments += [f"--stages.{stage}.data.validation", files / "validation.jsonl"]
+        else:
+            arguments += [f"--stages.{stage}.data.num-validation-trajectories", 2]
+        arguments += [f"--stages.{stage}.sampling.max-completion-tokens", 20]
+        arguments += [
+            f"--stages.{stage}.prompt.texts.step-system",
+            "x",
+            f"--stages.{stage}.prompt.texts.solve-system",
+            "x",
+        ]
+    return arguments
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_dry_run_of_every_recipe(files, path, tmp_path):
+    """The resolved run, the number of examples, the token budget; nothing is written."""
+    code, out, err = srl("train", path, "--dry-run", "--run-dir", tmp_path / "run", *overrides(files, path.stem))
+    assert code == 0, err
+    assert json.loads(out[: out.rindex("}") + 1])["seed"] == 0
+    assert "tokens" in out
+    assert "examples" in out
+    assert not (tmp_path / "run").exists()
+    assert max(map(len, out[out.rindex("}") :].splitlines())) <= 80
+
+
+def test_dry_run_without_the_model_still_counts_the_examples(files, tmp_path):
+    arguments = [*overrides(files, "math-7b-srl"), "--model.path", tmp_path / "nowhere"]
+    code, out, _ = srl("train", ROOT / "recipes/math-7b-srl.toml", "--dry-run", *arguments)
+    assert code == 0
+    assert "not at hand" in flat(out)
+
+
+def test_a_policy_that_never_follows_the_format_is_told_why_nothing_can_be_learned(files, tmp_path):
+    """Random weights: every completion gets the penalty, so the command ends with the histogram and exit code 2."""
+    recipe = ROOT / "recipes/math-7b-srl.toml"
+    small = ["--stages.srl.sampling.groups-per-update", 2, "--stages.srl.sampling.max-draws", 2]
+    arguments = [*overrides(files, recipe.stem), *small, "--run-dir", tmp_path / "run", "--model.precision", "float32"]
+    code, out, err = srl("train", recipe, *arguments)
+    assert code == 2, out + err
+    assert "none has a reward std above" in flat(err)
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / "config.json").exists()
+    code, _, err = srl("train", recipe, *arguments)
+    assert code == 2
+    assert "exists already" in flat(err)
