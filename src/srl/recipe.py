@@ -15,14 +15,18 @@ from srl.errors import ConfigError
 
 
 def load_recipe(path: str | Path) -> RunConfig:
-    """Read a recipe. Raises ConfigError that names the key, what was found and what is allowed."""
+    """Read a recipe, or the config.json of a run.
+
+    Raises ConfigError that names the key, what was found and what is allowed.
+    """
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid {path.suffix.removeprefix('.').upper() or 'TOML'}: {error}") from error
     return config_from_dict(raw, name=str(path))
 
 

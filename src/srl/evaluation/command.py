@@ -19,7 +19,8 @@ from srl.errors import ConfigError
 from srl.evaluation.problems import load_problems
 from srl.evaluation.runner import EvaluationSettings, evaluate
 from srl.evaluation.solve import ChainLimits, Mode
-from srl.prompts import ContextPlace
+from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts
+from srl.recipe import load_recipe
 from srl.types import Problem, SamplingParams, Score
 
 FINGERPRINT_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
@@ -40,6 +41,7 @@ def evaluate_command(
     max_steps: int = 32,
     max_prompt_tokens: int | None = None,
     context_in: ContextPlace = "user",
+    prompts_from: Path | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
     batch_size: int = 64,
     seed: int = 0,
@@ -59,35 +61,48 @@ def evaluate_command(
         max_steps: Steps after which a stepwise solution without an answer is given up.
         max_prompt_tokens: Give a stepwise solution up at longer prompts. None: what the model's window leaves.
         context_in: Where the steps written so far stand: in the user's turn or at the start of the assistant's.
+        prompts_from: Recipe, or config.json of a run: ask with its texts and its context_in.
         precision: Number format of the forward pass.
         batch_size: Completions sampled together.
         seed: Seed of everything sampled.
     """
     console = Console()
+    _check_modes(modes)
+    context_in, texts = _read_prompts(prompts_from, context_in)
     try:
         settings = EvaluationSettings(
             num_samples=num_samples,
             sampling=SamplingParams(temperature=temperature, max_completion_tokens=max_completion_tokens),
             limits=ChainLimits(max_steps=max_steps, max_prompt_tokens=max_prompt_tokens),
             context_in=context_in,
+            texts=texts,
             seed=seed,
             batch_size=batch_size,
             model=f"{fingerprint_model(model)} in {precision}",
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if not modes or len(set(modes)) < len(modes):
-        raise ConfigError(f"modes are {', '.join(modes) or 'empty'}; use whole, stepwise, or both, each once")
     rows = load_problems(problems)
     from srl.engines.transformers import TransformersEngine  # torch is loaded only when there is work for it
 
     engine = TransformersEngine.from_pretrained(model, precision=precision, batch_size=batch_size)
-    if max_prompt_tokens is None and (window := _window(model)) is not None:
-        limits = ChainLimits(max_steps=max_steps, max_prompt_tokens=window - max_completion_tokens)
-        settings = replace(settings, limits=limits)
-    scores = _evaluate_with_progress(engine, rows, modes, settings, output, console)
+    scores = _evaluate_with_progress(engine, rows, modes, _fit_window(settings, model), output, console)
     print_scores(scores, console)
     console.print(f"samples: {escape(str(output / 'samples.jsonl'))}", highlight=False, soft_wrap=True)
+
+
+def _check_modes(modes: tuple[Mode, ...]) -> None:
+    if not modes or len(set(modes)) < len(modes):
+        raise ConfigError(f"modes are {', '.join(modes) or 'empty'}; use whole, stepwise, or both, each once")
+
+
+def _read_prompts(path: Path | None, context_in: ContextPlace) -> tuple[ContextPlace, PromptTexts]:
+    """Context place and texts of the first SRL stage of a recipe, else of its first stage."""
+    if path is None:
+        return context_in, DEFAULT_TEXTS
+    stages = list(load_recipe(path).stages.values())
+    stage = next((stage for stage in stages if stage.kind == "srl"), stages[0])
+    return stage.prompt.context_in, stage.prompt.texts
 
 
 def _evaluate_with_progress(
@@ -123,6 +138,15 @@ def print_scores(scores: list[Score], console: Console) -> None:
             escape(score.name), f"{100 * score.value:.1f}", interval, str(score.num_problems), str(score.num_samples)
         )
     console.print(table)
+
+
+def _fit_window(settings: EvaluationSettings, model: str) -> EvaluationSettings:
+    """The settings with the longest prompt that leaves room for a completion, unless one is set."""
+    window = _window(model)
+    if settings.limits.max_prompt_tokens is not None or window is None:
+        return settings
+    longest = window - settings.sampling.max_completion_tokens
+    return replace(settings, limits=replace(settings.limits, max_prompt_tokens=longest))
 
 
 def _window(model: str) -> int | None:
