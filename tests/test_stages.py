@@ -187,3 +187,9 @@ def test_a_validation_file_that_shares_problems_with_training_is_refused(traject
     data = DataConfig(train=str(trajectories), validation=str(trajectories))
     with pytest.raises(DataError, match="8 problems stand in both"):
         build_stage("srl", Config(kind="srl", data=data), seed=0)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes were started, but accelerate runs 1"):
+        run_recipe(run())

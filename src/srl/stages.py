@@ -8,6 +8,7 @@ from its checkpoint folder, so a resumed run and an uninterrupted one take the s
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -159,7 +160,7 @@ def run_recipe(
     on_metrics: Callable[[Metrics], None] = lambda metrics: None,
 ) -> Path:
     """Train all stages; returns the folder of the final model. Everything goes to ``config.run_dir``."""
-    accelerator = Accelerator()
+    accelerator = _accelerator()
     stages = [build_stage(name, stage, seed=config.seed) for name, stage in config.stages.items()]  # fail early
     hardware = {"device": _device_name(accelerator.device), "num_processes": accelerator.num_processes}
     if resume:
@@ -236,10 +237,26 @@ def _train(
     )
     if resume:
         trainer.resume()
-    on_stage(data)
+    if accelerator.is_main_process:
+        on_stage(data)
     folder = trainer.train()
     accelerator.free_memory()
     return folder
+
+
+def _accelerator() -> Accelerator:
+    """Raises ConfigError when a launcher started several processes that do not know of each other.
+
+    torchrun on a machine without a GPU does that: each process would train alone and write the same run folder.
+    """
+    accelerator = Accelerator()
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != expected:
+        raise ConfigError(
+            f"{expected} processes were started, but accelerate runs {accelerator.num_processes}; on CPUs start them "
+            "with ACCELERATE_USE_CPU=true or with `accelerate launch --cpu`"
+        )
+    return accelerator
 
 
 def _device_name(device: torch.device) -> str:

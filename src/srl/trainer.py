@@ -110,6 +110,7 @@ class Trainer:
             pad_token_id=int(tokenizer.pad_token_id),  # pyright: ignore
             reference=reference,
         )
+        self._saved_update = -1
         self._state: TrainerState = {"update": 0, "num_rollouts": 0, "stream": self._stream.state(), "best": None}
 
     def resume(self) -> None:
@@ -117,6 +118,7 @@ class Trainer:
         checkpoint = latest_checkpoint(self._folder)
         if checkpoint is not None:
             self._state = load_state(checkpoint)
+            self._saved_update = self._state["update"]
             self._stream.restore(self._state["stream"])
             load_optimizer(checkpoint, self._optimizer)
         if self._accelerator.is_main_process:  # one process writes the run folder, here as everywhere
@@ -249,6 +251,7 @@ class Trainer:
             )
 
     def _save(self) -> None:
+        self._saved_update = self._state["update"]
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             save_checkpoint(self._folder, self._model, self._tokenizer, self._optimizer, self._state)
@@ -258,7 +261,7 @@ class Trainer:
         """Save, and hand on the best model by validation or, without validation, the last one."""
         best = self._state["best"]
         last = update_folder(self._folder, self._state["update"])
-        if not last.exists():
+        if self._saved_update != self._state["update"]:
             self._save()
         model_folder = best_folder(self._folder, best["update"]) if best else last
         if self._accelerator.is_main_process:

@@ -40,7 +40,7 @@ from srl.types import SamplingParams, Score, Trajectory
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 100, 20, 64
 DATA_SEED = 0  # the problems stay the same; --seed changes the training
-NUM_SAMPLES = 2
+NUM_SAMPLES = 4
 MAX_STEP_TOKENS, MAX_SOLUTION_TOKENS, MAX_STEPS = 64, 288, 8
 EVALUATION_BATCH = 200
 SFT_BATCH, SFT_LEARNING_RATE = 32, 5e-4
