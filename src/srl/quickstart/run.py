@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -59,6 +60,8 @@ class QuickstartResult:
 
     models: dict[str, list[Score]]
     """Scores by model: base, srl, rlvr and, with a comparison, rlvr-alone and sft."""
+    sampled_tokens: dict[str, int]
+    """Tokens that were sampled to train each model, all its stages together; 0 for base and sft."""
     seconds: dict[str, float]
     """Wall time by part."""
 
@@ -91,16 +94,20 @@ def quickstart(
         for name, folder in folders.items()
     }
     clock.stop("evaluate")
+    sampled_tokens = dict.fromkeys(folders, 0) | count_sampled_tokens(run_dir)
+    if compare:
+        sampled_tokens["rlvr-alone"] = count_sampled_tokens(run_dir / "rlvr-alone")["rlvr"]
     write_json(
         run_dir / "scores.json",
         {
             "problems": f"{NUM_TEST} held-out problems of the embedded task",
             "models": {name: [asdict(score) for score in scores] for name, scores in models.items()},
+            "sampled_tokens": sampled_tokens,
             "seconds": clock.seconds,
         },
     )
     write_report(run_dir)
-    return QuickstartResult(models=models, seconds=clock.seconds)
+    return QuickstartResult(models=models, sampled_tokens=sampled_tokens, seconds=clock.seconds)
 
 
 def prepare(data: Path, console: Console, *, from_nothing: bool) -> None:
@@ -151,7 +158,7 @@ def recipe_path(name: str) -> Path:
 
 def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume: bool) -> dict[str, Path]:
     """RLVR alone with as many rollouts, and SFT with as many examples, from the same base."""
-    budget = count_rollouts(Path(config.run_dir))
+    budget = sum(int(line.get("rollout/num_rollouts", 0)) for line in _read_metrics(Path(config.run_dir)))
     console.print(f"comparison at {budget:,} rollouts or examples each")
     rlvr = config.stages["rlvr"]
     schedule = replace(rlvr.schedule, num_updates=0, max_rollouts=budget, num_epochs=10**6)
@@ -174,10 +181,18 @@ def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume
     return {"rlvr-alone": _final(Path(alone.run_dir), "rlvr"), "sft": sft}
 
 
-def count_rollouts(run_dir: Path) -> int:
-    """Rollouts sampled by all stages of a run."""
-    lines = (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()
-    return sum(json.loads(line).get("rollout/num_rollouts", 0) for line in lines)
+def count_sampled_tokens(run_dir: Path) -> dict[str, int]:
+    """Tokens sampled up to the end of each stage of a run."""
+    totals: dict[str, float] = {}
+    total = 0.0
+    for line in _read_metrics(run_dir):
+        total += line.get("rollout/num_rollouts", 0) * line.get("rollout/completion_tokens", 0.0)
+        totals[line["stage"]] = total
+    return {stage: round(count) for stage, count in totals.items()}
+
+
+def _read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
 def score_model(folder: Path, data: Path, output: Path, config: RunConfig, console: Console, name: str) -> list[Score]:
@@ -223,9 +238,11 @@ def print_result(result: QuickstartResult, console: Console) -> None:
     table.add_column("model")
     for name in SHOWN_SCORES:
         table.add_column(name.replace("/", "\n"), justify="right")
+    table.add_column("tokens\nsampled", justify="right")
     for model, scores in result.models.items():
         by_name = {score.name: score for score in scores}
-        table.add_row(model, *(_cell(by_name[name]) for name in SHOWN_SCORES))
+        tokens = f"{result.sampled_tokens[model] / 1e6:.2f} M"
+        table.add_row(model, *(_cell(by_name[name]) for name in SHOWN_SCORES), tokens)
     console.print(table)
     console.print(
         "steps: the next step given the expert's earlier ones; stepwise: the policy's own steps fed back; "
