@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from srl.run_dir import RunDir, environment, write_json
 from srl.stages import build_stage
 from srl.trainer import Trainer
 
+MIN_RISE, MAX_SHUFFLED_RISE = 0.15, 0.05
+"""Step accuracy must rise at least, and with shuffled advantages at most, by this much."""
 Advantages = Callable[[Sequence[float]], list[float]]
 
 
@@ -83,6 +86,8 @@ def main() -> None:
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     write_json(arguments.json, {"summary": summary, "environment": environment({"device": "cpu"}), "runs": runs})
     console.print_json(data=summary)
+    if summary["min_rise_real"] < MIN_RISE or summary["max_rise_shuffled"] > MAX_SHUFFLED_RISE:
+        sys.exit("the policy does not learn from its advantages, or learns without them")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from srl.quickstart.run import quickstart
@@ -70,10 +71,11 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     runs: list[dict[str, Any]] = []
+    about = environment({"device": "cpu", "num_threads": torch.get_num_threads()})
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
             runs.append(measure(seed, Path(folder), compare=arguments.compare, console=console))
-            result = {"summary": summarize(runs), "environment": environment({"device": "cpu"}), "runs": runs}
+            result = {"summary": summarize(runs), "environment": about, "runs": runs}
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
             write_json(arguments.json, result)
     console.print_json(data=summarize(runs))

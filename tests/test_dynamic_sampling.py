@@ -42,7 +42,7 @@ def test_refills_until_the_batch_is_full():
 def test_surplus_examples_are_given_back_and_not_trained_on():
     result, _ = collect([GOOD, FLAT, GOOD, GOOD])
     assert [kept.example.example_id for kept in result.kept] == ["e0", "e2"]
-    assert result.surplus == [example(3)]
+    assert [surplus.example for surplus in result.surplus] == [example(3)]
 
 
 def test_the_threshold_itself_is_rejected():

@@ -22,8 +22,10 @@ class RecordingSGD(torch.optim.SGD):
         return super().step(closure)
 
 
-def gradient(groups, *, micro_batch_size=4, pad_token_id=0, passes=1, seed=0, **loss):
+def gradient(groups, *, micro_batch_size=4, pad_token_id=0, passes=1, seed=0, checkpointing=False, **loss):
     model, _ = tiny_policy(seed)
+    if checkpointing:
+        model.gradient_checkpointing_enable()
     optimizer = RecordingSGD(model.parameters())
     updater = PolicyUpdater(
         model,
@@ -114,6 +116,13 @@ def test_several_passes_keep_the_old_logprobs_and_the_kl_is_measured():
     assert metrics["loss/kl"] > 0
     without, _ = gradient(groups)
     assert not torch.allclose(without[0], gradients[0])
+
+
+def test_gradient_checkpointing_changes_nothing():
+    groups = random_groups(2, 4)
+    plain, _ = gradient(groups)
+    recomputed, _ = gradient(groups, checkpointing=True)
+    assert_same_gradient(plain[0], recomputed[0])
 
 
 def test_learning_rate_warms_up_and_is_read_back():

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srl.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, SamplingConfig, ScheduleConfig, StageConfig
+from srl.config import DataConfig, OptimizerConfig, SamplingConfig, ScheduleConfig, StageConfig
 from srl.engines.transformers import TransformersEngine
 from srl.quickstart.tiny_model import new_model, train_tokenizer
 from srl.rewards.similarity import similarity_reward
@@ -121,9 +121,3 @@ def trainer(
         precision="float32",
         **options,
     )
-
-
-def run_config(run_dir: Path, model: Path, train: Path, **stages: StageConfig) -> RunConfig:
-    """A run of the given stages."""
-    del train
-    return RunConfig(run_dir=str(run_dir), model=ModelConfig(path=str(model), precision="float32"), stages=stages)

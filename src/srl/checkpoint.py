@@ -73,7 +73,8 @@ def save_checkpoint(
 
 def latest_checkpoint(stage_folder: Path) -> Path | None:
     """The newest whole checkpoint of a stage, None if there is none."""
-    return max(stage_folder.glob("update-?????"), default=None)
+    folders = [folder for folder in stage_folder.glob("update-*") if folder.name.removeprefix("update-").isdigit()]
+    return max(folders, key=lambda folder: int(folder.name.removeprefix("update-")), default=None)
 
 
 def load_state(checkpoint: Path) -> TrainerState:

@@ -37,18 +37,29 @@ class TrainingDisplay:
     ) -> None:
         self._progress.stop()
 
-    def start_stage(self, name: str, *, kind: str, num_training: int, num_validation: int, num_updates: int) -> None:
-        """Begin a stage; ``num_updates`` 0 means that it is not known."""
+    def start_stage(
+        self,
+        name: str,
+        *,
+        kind: str,
+        num_training: int,
+        num_validation: int,
+        num_updates: int,
+        dropped: Mapping[str, int],
+    ) -> None:
+        """Begin a stage; ``num_updates`` 0 means that it is not known, ``dropped`` counts what was left out."""
         self._num_updates = num_updates or None
         self._console.print(
             f"[bold]{name}[/bold] ({kind}): {num_training} training and {num_validation} validation examples"
         )
+        for reason, count in dropped.items():
+            self._console.print(f"  left out: {count} ({reason})", highlight=False)
         self._task = self._progress.add_task(name, total=self._num_updates, note="")
 
     def show(self, metrics: Mapping[str, float | int | str]) -> None:
         """One line of metrics.jsonl."""
         update = int(metrics["update"])
-        if self._task is not None and update > 0:
+        if self._task is not None and "reward/mean" in metrics:
             note = f"reward {metrics['reward/mean']:.3f}  kept {metrics['sampling/kept_rate']:.0%}"
             self._progress.update(self._task, completed=update, note=note)
         if "validation/reward" in metrics:

@@ -26,8 +26,8 @@ class CollectedGroups:
     """Groups to train on, at most ``groups_per_update``."""
     rejected: list[RolloutGroup]
     """Groups at or under the threshold; only counted and shown, never trained on."""
-    surplus: list[TrainingExample]
-    """Examples of kept groups beyond a full batch, to be drawn again first."""
+    surplus: list[RolloutGroup]
+    """Kept groups beyond a full batch; not trained on, their examples are drawn again first."""
     num_kept_by_format_only: int
     """Of ``kept``: those whose well-formed rollouts alone would have been rejected."""
     num_draws: int
@@ -90,10 +90,9 @@ def collect_groups(
             (kept if is_kept(group, min_reward_std) else rejected).append(group)
         num_draws += 1
     if budget <= 0 and not kept:
-        raise SamplingError(_nothing_kept_message(rejected, min_reward_std))
+        raise SamplingError(nothing_kept_message(rejected, min_reward_std))
     # Paper: 4.2 does not say what becomes of kept groups beyond a full batch.
-    surplus = [group.example for group in kept[groups_per_update:]]
-    kept = kept[:groups_per_update]
+    kept, surplus = kept[:groups_per_update], kept[groups_per_update:]
     return CollectedGroups(
         kept=kept,
         rejected=rejected,
@@ -118,10 +117,11 @@ def reward_histogram(groups: Sequence[RolloutGroup]) -> dict[str, int]:
     return {f"{low:+.1f}": counts[low] for low in sorted(counts)}
 
 
-def _nothing_kept_message(rejected: Sequence[RolloutGroup], min_reward_std: float) -> str:
+def nothing_kept_message(rejected: Sequence[RolloutGroup], min_reward_std: float) -> str:
+    """Why there is nothing to train on, with the histogram of the rewards and what to do about it."""
     statuses = Counter(str(rollout.parsed.status) for group in rejected for rollout in group.rollouts)
     return (
-        f"dynamic sampling reached its cap: {len(rejected)} groups were rolled out and none has a reward std above "
+        f"dynamic sampling found nothing: {len(rejected)} groups were rolled out and none has a reward std above "
         f"min_reward_std = {min_reward_std}, so there is nothing to learn from. Rewards (lower edge of bin: count): "
         f"{reward_histogram(rejected)}; formats: {dict(statuses)}. If nearly all rewards are the format penalty, "
         "the policy does not write the format: check its chat template, the prompts and max_completion_tokens, or "

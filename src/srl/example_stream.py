@@ -6,6 +6,7 @@ that go into a checkpoint: epoch, offset and the queue of examples that were giv
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from typing import TypedDict
@@ -21,6 +22,7 @@ class StreamState(TypedDict):
     epoch: int
     offset: int
     given_back: list[str]
+    fingerprint: str
 
 
 class ExampleStream:
@@ -36,6 +38,7 @@ class ExampleStream:
         self._offset = 0
         self._given_back: list[str] = []
         self._order: list[str] = self._permutation()
+        self._fingerprint = _fingerprint(examples)
 
     def draw(self, num_examples: int) -> list[TrainingExample]:
         """The next examples, given-back ones first; fewer at the end of the last epoch, [] after it."""
@@ -65,12 +68,16 @@ class ExampleStream:
 
     def state(self) -> StreamState:
         """What ``restore`` needs."""
-        return {"epoch": self._epoch, "offset": self._offset, "given_back": list(self._given_back)}
+        return {
+            "epoch": self._epoch,
+            "offset": self._offset,
+            "given_back": list(self._given_back),
+            "fingerprint": self._fingerprint,
+        }
 
     def restore(self, state: StreamState) -> None:
         """Continue where ``state`` was taken; the examples must be the same."""
-        missing = [example_id for example_id in state["given_back"] if example_id not in self._examples]
-        if missing or state["offset"] > len(self._examples):
+        if state["fingerprint"] != self._fingerprint:
             raise DataError("the training data differs from the data of the run that is resumed")
         self._epoch, self._offset = state["epoch"], state["offset"]
         self._given_back = list(state["given_back"])
@@ -80,3 +87,9 @@ class ExampleStream:
         order = sorted(self._examples)
         random.Random(derive_seed(self._seed, "order", self._epoch)).shuffle(order)
         return order
+
+
+def _fingerprint(examples: Sequence[TrainingExample]) -> str:
+    """Changes with any word of any prompt or target, not with their order."""
+    digests = sorted(hashlib.sha256(repr(example).encode(errors="surrogatepass")).digest() for example in examples)
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

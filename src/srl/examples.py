@@ -120,7 +120,7 @@ def split_by_trajectory(
     problem (letters and digits compared) stay together; where a group of them does not fit, fewer are held out.
     Raises DataError if nothing would be left to train on, or nothing could be held out.
     """
-    problems = {example.trajectory_id: _problem_key(example.problem) for example in examples}
+    problems = {example.trajectory_id: problem_key(example.problem) for example in examples}
     groups: dict[str, list[str]] = {}
     for trajectory_id, key in problems.items():
         groups.setdefault(key, []).append(trajectory_id)
@@ -182,7 +182,7 @@ def _parse_examples(rows: Iterable[Row | DroppedRow]) -> Iterator[StepExample | 
             yield example
 
 
-def _problem_key(problem: str) -> str:
+def problem_key(problem: str) -> str:
     """Letters and digits only; a problem without any (a bare formula of signs) stands for itself."""
     return "".join(character for character in problem.casefold() if character.isalnum()) or problem
 

@@ -26,6 +26,7 @@ DEFINITIONS: dict[str, str] = {
     "rollout/completion_tokens": "Mean number of sampled tokens of a rollout.",
     "rollout/monologue_characters": "Mean length of the text inside <think>.",
     "rollout/num_rollouts": "Rollouts sampled for the update, those of surplus groups included.",
+    "rollout/sampled_tokens": "Tokens of all these rollouts.",
     "sampling/num_kept": "Groups trained on.",
     "sampling/num_rejected": "Groups at or under min_reward_std; not trained on.",
     "sampling/num_surplus": "Kept groups beyond a full batch; their examples are drawn again first.",
@@ -67,7 +68,7 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     statuses = [rollout.parsed.status for rollout in rollouts]
     num_passed = len(collected.kept) + len(collected.surplus)
-    num_groups = num_passed + len(collected.rejected)
+    sampled = [rollout for group in [*groups, *collected.surplus] for rollout in group.rollouts]
     well_formed = {ParseStatus.OK, ParseStatus.TRUNCATED}
     return {
         "reward/mean": mean([rollout.reward for rollout in rollouts]),
@@ -77,11 +78,12 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
         "rollout/truncated_rate": mean([status is ParseStatus.TRUNCATED for status in statuses]),
         "rollout/completion_tokens": mean([len(rollout.completion.token_ids) for rollout in rollouts]),
         "rollout/monologue_characters": mean([len(rollout.parsed.monologue) for rollout in rollouts]),
-        "rollout/num_rollouts": num_groups * len(groups[0].rollouts),
+        "rollout/num_rollouts": len(sampled),
+        "rollout/sampled_tokens": sum(len(rollout.completion.token_ids) for rollout in sampled),
         "sampling/num_kept": len(collected.kept),
         "sampling/num_rejected": len(collected.rejected),
         "sampling/num_surplus": len(collected.surplus),
-        "sampling/kept_rate": num_passed / num_groups,
+        "sampling/kept_rate": num_passed / (num_passed + len(collected.rejected)),
         "sampling/kept_by_format_only_rate": (
             collected.num_kept_by_format_only / len(collected.kept) if collected.kept else 0.0
         ),

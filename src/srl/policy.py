@@ -8,6 +8,7 @@ Only safetensors are read (nothing is unpickled) and no code is taken from the H
 from __future__ import annotations
 
 import contextlib
+import inspect
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,10 +36,28 @@ def load_policy(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
             f"cannot load a causal language model from {str(path)!r}: {error}. Give a local folder with config.json, "
             "model.safetensors and a tokenizer, or the id of such a model on the Hub."
         ) from error
+    _check_forward(model)
     _turn_off_dropout(model)
+    _make_saveable(model)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _check_forward(model: PreTrainedModel) -> None:
+    """Raises DataError for the few architectures whose forward pass lacks what the log-probabilities need."""
+    parameters = inspect.signature(model.forward).parameters
+    missing = [name for name in ("attention_mask", "position_ids", "logits_to_keep") if name not in parameters]
+    if missing:
+        raise DataError(f"{type(model).__name__} takes no {', '.join(missing)}; models of this kind cannot be trained")
+
+
+def _make_saveable(model: PreTrainedModel) -> None:
+    """Older checkpoints give a temperature without do_sample, which transformers reads but refuses to write."""
+    settings = model.generation_config
+    if settings is not None and not settings.do_sample:
+        for name in ("temperature", "top_p", "top_k", "min_p", "typical_p"):
+            setattr(settings, name, None)
 
 
 def _turn_off_dropout(model: PreTrainedModel) -> None:

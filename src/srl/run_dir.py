@@ -1,6 +1,6 @@
 """The run folder: resolved config, environment, metrics and rollouts as JSON Lines.
 
-    config.json  environment.json  metrics.jsonl  rollouts/<stage>-<update>.jsonl  checkpoints/<stage>/...
+    config.json  environment.json  data.json  metrics.jsonl  rollouts/<stage>-<update>.jsonl  checkpoints/<stage>/...
     scores.json  report.html       (written by whoever evaluates and reports)
 
 Files are written so that a kill at any moment leaves a folder that can be resumed: whole files by rename, lines
@@ -51,11 +51,10 @@ class RunDir:
     def create(cls, config: RunConfig, *, hardware: Mapping[str, Any]) -> RunDir:
         """Make the folder with config.json and environment.json. Raises RunDirError if it exists and is not empty."""
         path = Path(config.run_dir)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunDirError(f"{path} exists already; resume it (--resume), remove it, or choose another run_dir")
+        refuse_existing(path)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "environment.json", environment(hardware))
         write_text(path / "config.json", config_to_json(config))
+        write_json(path / "environment.json", environment(hardware))
         return cls(path)
 
     @classmethod
@@ -65,7 +64,10 @@ class RunDir:
         recorded = path / "config.json"
         if not recorded.is_file():
             raise RunDirError(f"{path} holds no run to resume (no config.json); start it without --resume")
-        differences = _differences(json.loads(recorded.read_text("utf-8")), json.loads(config_to_json(config)))
+        old, new = json.loads(recorded.read_text("utf-8")), json.loads(config_to_json(config))
+        differences = _differences(old | {"run_dir": ""}, new | {"run_dir": ""})  # a folder may have been moved
+        if list(old["stages"]) != list(new["stages"]):
+            differences.append(f"order of stages: {list(old['stages'])} -> {list(new['stages'])}")
         if differences:
             raise RunDirError(
                 f"{path} was started with another recipe; a resumed run must be the same run. Different: "
@@ -79,6 +81,13 @@ class RunDir:
         finite = {key: value for key, value in metrics.items() if not (isinstance(value, float) and math.isnan(value))}
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")
+
+    def record_data(self, stage: str, *, num_training: int, num_validation: int, dropped: Mapping[str, int]) -> None:
+        """Write to data.json what a stage trains on and what was left out, by reason."""
+        path = self.path / "data.json"
+        record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        record[stage] = {"training": num_training, "validation": num_validation, "left_out": dict(dropped)}
+        write_json(path, record)
 
     def forget_after(self, stage: str, update: int) -> None:
         """Cut metrics.jsonl after ``update`` of ``stage``: what follows is done again."""
@@ -94,6 +103,9 @@ class RunDir:
             if record["stage"] != stage or record["update"] <= update:
                 kept.append(line + "\n")
         write_text(path, "".join(kept))
+        for rollouts in (self.path / "rollouts").glob(f"{stage}-*.jsonl"):
+            if int(rollouts.stem.rpartition("-")[2]) > update:
+                rollouts.unlink()
 
     def save_rollouts(
         self, stage: str, update: int, groups: Sequence[tuple[RolloutGroup, Sequence[float] | None]]
@@ -112,6 +124,12 @@ class RunDir:
     def checkpoint_folder(self, stage: str) -> Path:
         """Folder of a stage's checkpoints."""
         return self.path / "checkpoints" / stage
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises RunDirError if ``path`` exists and is not an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunDirError(f"{path} exists already; resume it (--resume), remove it, or choose another run_dir")
 
 
 def environment(hardware: Mapping[str, Any]) -> dict[str, Any]:

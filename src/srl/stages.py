@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
@@ -27,7 +28,7 @@ from srl.config import RunConfig, StageConfig
 from srl.display import TrainingDisplay
 from srl.engines.transformers import TransformersEngine, render
 from srl.errors import ConfigError, DataError
-from srl.examples import load_step_examples, problems_of, split_by_trajectory
+from srl.examples import load_step_examples, problem_key, problems_of, split_by_trajectory
 from srl.metrics import Metrics
 from srl.parsing import parse_solution, parse_step
 from srl.policy import load_policy
@@ -63,7 +64,8 @@ def build_stage(name: str, config: StageConfig, *, seed: int) -> StageData:
     if config.data.validation:
         validation, drops = load_step_examples(config.data.validation, include_last_step=include_last)
         dropped.update(f"validation: {drop.reason}" for drop in drops)
-        shared = {example.problem for example in training} & {example.problem for example in validation}
+        known = {problem_key(example.problem) for example in training}
+        shared = {example.problem for example in validation if problem_key(example.problem) in known}
         if shared:
             raise DataError(
                 f"stage {name}: {len(shared)} problems stand in both {config.data.train} and {config.data.validation}, "
@@ -190,6 +192,7 @@ def run_with_display(config: RunConfig, console: Console, *, resume: bool = Fals
                 num_training=len(stage.training),
                 num_validation=len(stage.validation),
                 num_updates=stage.config.schedule.num_updates,
+                dropped=data.dropped,
             )
 
         return run_recipe(config, resume=resume, on_stage=start_stage, on_metrics=display.show)
@@ -238,6 +241,10 @@ def _train(
     if resume:
         trainer.resume()
     if accelerator.is_main_process:
+        stage = data.stage
+        run_dir.record_data(
+            stage.name, num_training=len(stage.training), num_validation=len(stage.validation), dropped=data.dropped
+        )
         on_stage(data)
     folder = trainer.train()
     accelerator.free_memory()
@@ -249,7 +256,11 @@ def _accelerator() -> Accelerator:
 
     torchrun on a machine without a GPU does that: each process would train alone and write the same run folder.
     """
-    accelerator = Accelerator()
+    # Given here, because a launcher's defaults would otherwise override the recipe without a word.
+    accelerator = Accelerator(mixed_precision="no", gradient_accumulation_steps=1)
+    plain = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+    if accelerator.distributed_type not in plain:
+        raise ConfigError(f"{accelerator.distributed_type.value} is not supported; start plain data-parallel processes")
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != expected:
         raise ConfigError(

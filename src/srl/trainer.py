@@ -32,8 +32,9 @@ from srl.checkpoint import (
     write_final,
 )
 from srl.config import StageConfig
-from srl.dynamic_sampling import CollectedGroups, collect_groups
+from srl.dynamic_sampling import CollectedGroups, collect_groups, nothing_kept_message
 from srl.engines import Engine
+from srl.errors import SamplingError
 from srl.example_stream import ExampleStream
 from srl.metrics import Metrics, sampling_metrics, validation_metrics
 from srl.policy import Precision
@@ -134,9 +135,11 @@ class Trainer:
             started = time.perf_counter()
             collected = self._collect(update)
             if not collected.kept:  # the data is used up
+                if self._state["update"] == 0:
+                    raise SamplingError(nothing_kept_message(collected.rejected, self._config.sampling.min_reward_std))
                 self._log_rest(collected)
                 break
-            self._stream.give_back(collected.surplus)
+            self._stream.give_back([group.example for group in collected.surplus])
             advantages = [self._advantages(group.rewards) for group in collected.kept]
             sampled = time.perf_counter()
             metrics = self._updater.update(collected.kept, advantages, update)
@@ -239,6 +242,7 @@ class Trainer:
             self._save_rollouts(update + 1, collected, [])
         if update % self._config.schedule.validate_every:
             self._log({"update": update, **self._validate(update)})
+        self._saved_update = -1  # what was saved with the update lacks these counts
 
     def _save_rollouts(self, update: int, collected: CollectedGroups, advantages: Sequence[list[float]]) -> None:
         """The first kept groups and, when there are any, one rejected one."""

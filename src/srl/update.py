@@ -8,6 +8,7 @@ order of groups and number of processes do not change the gradient.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -92,7 +93,13 @@ class PolicyUpdater:
         for _ in range(num_passes):
             sums[:3] += self._accumulate(micro_batches, num_rollouts=len(rows))
             norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._optimization.max_grad_norm)
-            sums[3] += cast("Tensor", norm).item()
+            norm_value = cast("Tensor", norm).item()
+            if not math.isfinite(norm_value):
+                raise SRLError(
+                    f"update {update}: the gradient is not finite ({norm_value}); no weight was changed. Lower the "
+                    "learning rate, or train in float32, and resume from the last checkpoint"
+                )
+            sums[3] += norm_value
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         total: Any = self._accelerator.reduce(sums[:3].float().to(self._accelerator.device), "sum")

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from srl.quickstart import run as quickstart_module
 from srl.quickstart.run import QuickstartResult, print_result, quickstart, quickstart_config, recipe_path
+from srl.quickstart.task import QUICKSTART_TEXTS
 from srl.recipe import load_recipe
 from srl.types import Score
 
@@ -79,4 +80,5 @@ def test_the_recipe_of_the_quickstart_is_the_shipped_one(tmp_path):
     shipped = load_recipe(recipe_path("quickstart"))
     assert (config.seed, config.run_dir) == (3, str(tmp_path / "r"))
     assert config.stages["srl"].sampling == shipped.stages["srl"].sampling
+    assert {stage.prompt.texts for stage in shipped.stages.values()} == {QUICKSTART_TEXTS}  # what the base was taught
     assert config.stages["rlvr"].data.train == str(tmp_path / "d" / "train.jsonl")

@@ -107,7 +107,7 @@ def _ordinary_segments(problem: ChainProblem, rng: random.Random) -> tuple[tuple
 def _exemplary_segments(problem: ChainProblem, rng: random.Random) -> tuple[tuple[str, bool], ...]:
     """A whole solution that is careful throughout, without the loss on the decision to be careful.
 
-    Seven careful steps in a row would otherwise hardly ever be seen, and a policy that has become careful would find
+    Six careful steps in a row would otherwise hardly ever be seen, and a policy that has become careful would find
     itself in unknown terrain. The decision is the first character of a thought; how often it is taken is learned from
     the other documents alone.
     """

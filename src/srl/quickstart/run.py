@@ -22,7 +22,7 @@ from rich.table import Table
 from srl.checkpoint import final_model
 from srl.config import RunConfig
 from srl.engines.transformers import TransformersEngine
-from srl.errors import ConfigError
+from srl.errors import ConfigError, SamplingError
 from srl.evaluation.command import fingerprint_model
 from srl.evaluation.problems import load_problems
 from srl.evaluation.runner import EvaluationSettings, evaluate
@@ -34,13 +34,13 @@ from srl.quickstart.sft import train_on_solutions
 from srl.quickstart.task import QUICKSTART_TEXTS, Split, make_problems, write_trajectories
 from srl.recipe import load_recipe
 from srl.report.html import write_report
-from srl.run_dir import write_json
+from srl.run_dir import refuse_existing, write_json
 from srl.stages import run_with_display
 from srl.trajectories.reader import read_trajectories
 from srl.types import SamplingParams, Score, Trajectory
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 100, 20, 64
-DATA_SEED = 0  # the problems stay the same; --seed changes the training
+DATA_SEED = 2026  # the problems stay the same; --seed changes the training
 NUM_SAMPLES = 4
 MAX_STEP_TOKENS, MAX_SOLUTION_TOKENS, MAX_STEPS = 64, 288, 8
 EVALUATION_BATCH = 200
@@ -78,52 +78,56 @@ def quickstart(
     """Run it all; returns what was measured and leaves scores.json and report.html in ``run_dir``."""
     clock = _Clock()
     data = run_dir.with_name(run_dir.name + "-data")
-    prepare(data, console, from_nothing=from_nothing and not resume)
+    if not resume:
+        refuse_existing(run_dir)
+    prepare(data, console, from_nothing=from_nothing, keep_base=resume)
     config = quickstart_config(run_dir, data, seed=seed)
     clock.stop("prepare")
     run_with_display(config, console, resume=resume)
     clock.stop("train")
     folders = {"base": data / "base"}
-    for stage in config.stages:
-        folders[stage] = _final(run_dir, stage)
+    folders |= {stage: _final(run_dir, stage) for stage in config.stages}
+    result = _measure(folders, data, config, console, clock)
     if compare:
         folders |= train_comparisons(config, data, console, resume=resume)
         clock.stop("compare")
+        result = _measure(folders, data, config, console, clock)
+    return result
+
+
+def _measure(
+    folders: dict[str, Path], data: Path, config: RunConfig, console: Console, clock: _Clock
+) -> QuickstartResult:
+    """Score the models that have no scores yet, and write scores.json and the report."""
+    run_dir = Path(config.run_dir)
     models = {
         name: score_model(folder, data, run_dir / "evaluation" / name, config, console, name)
         for name, folder in folders.items()
     }
     clock.stop("evaluate")
     sampled_tokens = dict.fromkeys(folders, 0) | count_sampled_tokens(run_dir)
-    if compare:
+    if "rlvr-alone" in folders:
         sampled_tokens["rlvr-alone"] = count_sampled_tokens(run_dir / "rlvr-alone")["rlvr"]
-    write_json(
-        run_dir / "scores.json",
-        {
-            "problems": f"{NUM_TEST} held-out problems of the embedded task",
-            "models": {name: [asdict(score) for score in scores] for name, scores in models.items()},
-            "sampled_tokens": sampled_tokens,
-            "seconds": clock.seconds,
-        },
-    )
+    result = QuickstartResult(models=models, sampled_tokens=sampled_tokens, seconds=clock.seconds)
+    problems = f"{NUM_TEST} held-out problems of the embedded task"
+    write_json(run_dir / "scores.json", {"problems": problems, **asdict(result)})
     write_report(run_dir)
-    return QuickstartResult(models=models, sampled_tokens=sampled_tokens, seconds=clock.seconds)
+    return result
 
 
-def prepare(data: Path, console: Console, *, from_nothing: bool) -> None:
-    """Write the base and the expert's trajectories to ``data``; what is there already is kept."""
+def prepare(data: Path, console: Console, *, from_nothing: bool, keep_base: bool = False) -> None:
+    """Write the base and the expert's trajectories to ``data``; ``keep_base`` keeps a base that is there already."""
     data.mkdir(parents=True, exist_ok=True)
     base, unfinished = data / "base", data / "base.tmp"
-    if not base.exists():
+    if not (keep_base and base.exists()):
         shutil.rmtree(unfinished, ignore_errors=True)  # left over from a kill
         if from_nothing:
             console.print("training the base from nothing")
             rebuild_base(unfinished, log_every=100)
         else:
             shutil.copytree(BASE_MODEL_FOLDER, unfinished)
+        shutil.rmtree(base, ignore_errors=True)
         unfinished.rename(base)
-    elif from_nothing:
-        raise ConfigError(f"{base} exists already; remove it, or choose another run_dir, to train a base from nothing")
     sizes: dict[Split, int] = {"train": NUM_TRAIN, "validation": NUM_VALIDATION, "test": NUM_TEST}
     for split, number in sizes.items():
         write_trajectories(data / f"{split}.jsonl", make_problems(split, number, DATA_SEED))
@@ -164,7 +168,11 @@ def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume
     schedule = replace(rlvr.schedule, num_updates=0, max_rollouts=budget, num_epochs=10**6)
     alone = replace(config, run_dir=f"{config.run_dir}/rlvr-alone", stages={"rlvr": replace(rlvr, schedule=schedule)})
     resume_alone = resume and (Path(alone.run_dir) / "config.json").exists()
-    run_with_display(alone, console, resume=resume_alone)
+    folders: dict[str, Path] = {}
+    try:
+        folders["rlvr-alone"] = run_with_display(alone, console, resume=resume_alone)
+    except SamplingError as error:  # a result, too: from this base RLVR alone finds nothing to learn from
+        console.print(f"rlvr-alone has no result: {error}", highlight=False)
     sft = Path(config.run_dir) / "sft"
     if not sft.exists():
         read = read_trajectories(str(data / "train.jsonl"))
@@ -178,17 +186,17 @@ def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume
             learning_rate=SFT_LEARNING_RATE,
             seed=config.seed,
         )
-    return {"rlvr-alone": _final(Path(alone.run_dir), "rlvr"), "sft": sft}
+    return folders | {"sft": sft}
 
 
 def count_sampled_tokens(run_dir: Path) -> dict[str, int]:
     """Tokens sampled up to the end of each stage of a run."""
-    totals: dict[str, float] = {}
-    total = 0.0
+    totals: dict[str, int] = {}
+    total = 0
     for line in _read_metrics(run_dir):
-        total += line.get("rollout/num_rollouts", 0) * line.get("rollout/completion_tokens", 0.0)
+        total += line.get("rollout/sampled_tokens", 0)
         totals[line["stage"]] = total
-    return {stage: round(count) for stage, count in totals.items()}
+    return totals
 
 
 def _read_metrics(run_dir: Path) -> list[dict[str, Any]]:
@@ -198,7 +206,7 @@ def _read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 def score_model(folder: Path, data: Path, output: Path, config: RunConfig, console: Console, name: str) -> list[Score]:
     """Step accuracy and both solving modes on the test problems."""
     engine = TransformersEngine.from_pretrained(str(folder), batch_size=EVALUATION_BATCH)
-    context_in = config.stages["srl"].prompt.context_in
+    prompt = config.stages["srl"].prompt
     columns = (TextColumn("evaluating {task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(name)
@@ -210,18 +218,18 @@ def score_model(folder: Path, data: Path, output: Path, config: RunConfig, conso
         _, steps = step_accuracy(
             engine,
             examples,
-            context_in=context_in,
+            context_in=prompt.context_in,
             title_in_prompt=False,
             max_completion_tokens=MAX_STEP_TOKENS,
-            texts=QUICKSTART_TEXTS,
+            texts=prompt.texts,
             on_progress=show,
         )
         settings = EvaluationSettings(
             num_samples=NUM_SAMPLES,
             sampling=SamplingParams(temperature=1.0, max_completion_tokens=MAX_SOLUTION_TOKENS),
             limits=ChainLimits(max_steps=MAX_STEPS, max_prompt_tokens=None),
-            context_in=context_in,
-            texts=QUICKSTART_TEXTS,
+            context_in=prompt.context_in,
+            texts=prompt.texts,
             batch_size=EVALUATION_BATCH,
             model=fingerprint_model(str(folder)),
         )
@@ -272,5 +280,5 @@ class _Clock:
 
     def stop(self, part: str) -> None:
         now = self._now()
-        self.seconds[part] = round(now - self._last, 1)
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + now - self._last, 1)
         self._last = now

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import re
 from functools import cache, lru_cache
 from typing import Any
@@ -147,8 +148,18 @@ _COSTLY = re.compile(
 )
 
 
+_EXPONENT = re.compile(r"\^\s*\{?\s*\(?\s*-?(\d+)")
+_FACTORIAL_OF_MUCH = re.compile(r"(?:\d{4,}|[)}\]])\s*!")
+MAX_EXPONENT_PRODUCT = 10_000
+"""Nested powers multiply their exponents: (9^99)^99 has 9,000 digits, one level more has a million."""
+
+
 def _is_costly(answer: str) -> bool:
     """Whether sympy may take for ever: then only text and number comparison count."""
+    is_nested = re.search(r"[)}\]]\s*\^", answer) is not None
+    exponents = [int(exponent[:9]) for exponent in _EXPONENT.findall(answer)]
+    if (is_nested and math.prod(exponents) > MAX_EXPONENT_PRODUCT) or _FACTORIAL_OF_MUCH.search(answer):
+        return True
     depth = deepest = 0
     for character in answer:
         depth += (character in "({[") - (character in ")}]")
