@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from srl.evaluation.solve import Mode, SolveOutcome
 from srl.metrics import DEFINITIONS
 from srl.types import Score
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs"
 LONGEST_IN_TABLE = 60
 """Longer default texts stand below their table."""
 
@@ -96,6 +98,32 @@ Intervals are over problems (for `steps/greedy`: over trajectories), never over 
 problem hang together: Wilson's interval for one sample per problem, else the clustered interval of
 [statistics.py](../src/srl/evaluation/statistics.py).
 """
+
+
+MODEL_NAMES = {
+    "base": "base",
+    "srl": "SRL",
+    "rlvr": "SRL, then RLVR",
+    "rlvr-alone": "RLVR alone, as many rollouts",
+    "sft": "SFT on the expert's steps, as many examples",
+}
+COMPARISON_TEXT = """\
+Right answers in percent with 95 % intervals, on {num_problems} held-out problems, seed 0 (commit {commit}; `python
+benchmarks/quickstart.py --json FILE --seeds 0 --compare`). *Steps*: the next step given the expert's earlier ones.
+*Stepwise*: the policy's own steps fed back until there is an answer. *Whole*: the solution in one completion. SFT
+learns to leave the thinking out: without `<think>` no step follows the format, so its zeros in the first columns are
+format errors."""
+RLVR_ALONE_TEXT = """\
+With as many rollouts, RLVR alone solves {alone:.0f} % whole (SRL, then RLVR: {both:.0f} %) and {alone_stepwise:.0f} %
+step by step ({both_stepwise:.0f} %). Its rollouts are whole solutions, so it sampled {ratio:.1f} times the tokens. When
+the base is sampled it solves {base:.0f} % of the problems, so RLVR is not without signal here, unlike in the paper's
+setting."""
+SEEDS_TEXT = """\
+Over {num_seeds} seeds (commit {commit}; `python benchmarks/quickstart.py --json FILE`; {cores} CPU cores, PyTorch
+{torch}) SRL raises single steps by at least {gain:.0f} points and solves at least {factor:.0f} times as many problems
+step by step; the intervals of the base and of SRL-then-RLVR {apart} in either mode; the slowest run took
+{seconds:.0f} seconds. The settings were found on other problems than these; [docs/notebook.md](docs/notebook.md) tells
+how."""
 
 
 def field_strings(cls: type) -> dict[str, str]:
@@ -175,7 +203,75 @@ def metrics_page() -> str:
     )
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration_page, "metrics.md": metrics_page}
+def readme_page() -> str:
+    """The README with the results between its marks taken from the committed benchmark files."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    head, start, rest = readme.partition("<!-- results -->\n")
+    _, end, tail = rest.partition("<!-- /results -->\n")
+    return head + start + _results() + end + tail
+
+
+def _results() -> str:
+    seeds, comparison = (_benchmark(name) for name in ("quickstart", "quickstart-compare"))
+    (run,) = comparison["runs"]
+    shown = ("steps/greedy", "stepwise/greedy", "stepwise/avg@4", "whole/greedy", "whole/avg@4")
+    rows = [f"| model | {' | '.join(shown)} | tokens sampled |", "|---|" + "---|" * (len(shown) + 1)]
+    for model, scores in run["models"].items():
+        by_name = {score["name"]: score for score in scores}
+        cells = " | ".join(_score_cell(by_name[name]) for name in shown)
+        rows.append(f"| {MODEL_NAMES[model]} | {cells} | {run['sampled_tokens'][model] / 1e6:.2f} M |")
+    about_run = COMPARISON_TEXT.format(
+        num_problems=run["models"]["base"][1]["num_problems"],
+        commit=comparison["environment"]["git"]["commit"][:10],
+    )
+    paragraphs = [about_run, RLVR_ALONE_TEXT.format(**_rlvr_alone(run)), SEEDS_TEXT.format(**_over_seeds(seeds))]
+    filled = [textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False) for text in paragraphs]
+    return "\n\n".join(["\n".join(rows), *filled]) + "\n"
+
+
+def _rlvr_alone(run: dict[str, Any]) -> dict[str, float]:
+    percent = {
+        model: {score["name"]: 100 * score["value"] for score in scores} for model, scores in run["models"].items()
+    }
+    return {
+        "alone": percent["rlvr-alone"]["whole/greedy"],
+        "both": percent["rlvr"]["whole/greedy"],
+        "alone_stepwise": percent["rlvr-alone"]["stepwise/greedy"],
+        "both_stepwise": percent["rlvr"]["stepwise/greedy"],
+        "ratio": run["sampled_tokens"]["rlvr-alone"] / run["sampled_tokens"]["rlvr"],
+        "base": percent["base"]["whole/avg@4"],
+    }
+
+
+def _over_seeds(seeds: dict[str, Any]) -> dict[str, Any]:
+    summary, about = seeds["summary"], seeds["environment"]
+    are_apart = summary["stepwise_intervals_apart"] and summary["whole_intervals_apart"]
+    return {
+        "num_seeds": summary["num_seeds"],
+        "gain": 100 * summary["min_step_accuracy_gain"],
+        "factor": summary["min_stepwise_factor"],
+        "apart": "do not overlap" if are_apart else "overlap",
+        "seconds": summary["max_seconds"],
+        "cores": about["hardware"]["cpu_count"],
+        "torch": about["versions"]["torch"],
+        "commit": about["git"]["commit"][:10],
+    }
+
+
+def _benchmark(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+
+
+def _score_cell(score: dict[str, Any]) -> str:
+    value, low, high = (round(100 * score[key]) for key in ("value", "low", "high"))
+    return f"**{value}** [{low}-{high}]"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration_page,
+    "metrics.md": metrics_page,
+    "../README.md": readme_page,
+}
 
 
 def outdated_pages() -> list[str]:

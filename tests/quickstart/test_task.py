@@ -55,12 +55,12 @@ def test_answers_are_right():
     for item in make_problems("test", 300, seed=5):
         assert item.answer == str(recalculate(item.problem))
         assert item.solution.endswith(f"The answer is \\boxed{{{item.answer}}}.")
-        assert len(item.steps) == len(item.thoughts) in (5, 6)
+        assert len(item.steps) == len(item.monologues) == 6
 
 
 def test_every_equation_of_steps_and_thoughts_holds():
     for item in make_problems("validation", 200, seed=1):
-        for thought, step in zip(item.thoughts, item.steps, strict=True):
+        for thought, step in zip(item.monologues, item.steps, strict=True):
             equations = re.findall(r"(\d+)([-+*])(\d+)=(\d+)", f"{thought} {step}")
             assert len(equations) >= 2
             for left, sign, right, result in equations:

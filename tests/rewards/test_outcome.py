@@ -248,3 +248,21 @@ def test_agreement_on_harder_answers(shared_data: Callable[[str], Path]) -> None
     agreed = sum(is_correct(text, answer) == score for text, answer, score in marked)
     assert len(marked) >= 150
     assert agreed / len(marked) >= 0.99
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "endless",
+    [
+        "(9^{9999})^{9999}",
+        "(9999!)^{9999}",
+        "((10!)!)",
+        "((9^{99})^{99})^{99}",
+        "{9^{9}}^{99999}",
+        r"\left(99999!\right)",
+    ],
+)
+def test_numbers_that_no_machine_can_write_down_do_not_hang_the_grader(endless: str) -> None:
+    """sympy would evaluate them for ever, and math-verify's own time limits are off outside the main thread."""
+    assert not is_correct(rf"so \boxed{{{endless}}}", "7")
+    assert is_correct(rf"so \boxed{{{endless}}}", endless)

@@ -13,12 +13,19 @@ from typing import Any
 
 import pytest
 
+from srl.advantage import compute_advantages
+from srl.engines.scripted import ScriptedEngine
+from srl.evaluation.solve import SolveRecord
 from srl.examples import from_json, load_step_examples, make_step_examples, problems_of, to_json
+from srl.parsing import parse_step
+from srl.rewards.similarity import similarity_reward
+from srl.rollouts import Scoring, roll_out
+from srl.run_dir import RunDir
 from srl.trajectories import fields as field_names
 from srl.trajectories import reasons
 from srl.trajectories.reader import read_trajectories
 from srl.trajectories.segment import split_steps
-from srl.types import DroppedRow, Problem, StepExample, Trajectory
+from srl.types import ChatPrompt, DroppedRow, Problem, SamplingParams, Score, StepExample, TrainingExample, Trajectory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 BLOCKS: dict[str, Any] = {
@@ -94,3 +101,29 @@ def test_figures(shared_data: Callable[[str], Path]) -> None:
     assert f"| parsed into trajectories | {last:,} (94.2 %) |" in PAGE
     assert f"| with a final answer | {len(problems_of(examples)[0]):,} of {last:,} |" in PAGE
     assert f"| dropped: `too_few_steps` | {len(dropped)} (5.8 %) |" in PAGE
+
+
+@pytest.mark.parametrize("record", [TrainingExample, Score, SolveRecord])
+def test_every_field_of_the_later_records_is_shown(record: type) -> None:
+    assert list(BLOCKS[record.__name__]) == [field.name for field in fields(record)]
+
+
+def test_the_rollout_line_is_what_a_run_writes(tmp_path: Path) -> None:
+    """The documented rollouts, sampled and scored again, give the documented line."""
+    shown = BLOCKS["RolloutGroupLine"]
+    prompt = ChatPrompt(
+        messages=tuple(shown["prompt"]["messages"]), assistant_prefix=shown["prompt"]["assistant_prefix"]
+    )
+    example = TrainingExample(example_id=shown["example_id"], prompt=prompt, target=shown["target"])
+    assert as_json(example) == BLOCKS["TrainingExample"]
+    reward = similarity_reward(autojunk=False, first_argument="action")
+    (group,) = roll_out(
+        [example],
+        ScriptedEngine(lambda _, index: shown["rollouts"][index]["text"]),
+        Scoring(parse=parse_step, reward=reward, format_penalty=-1.0),
+        group_size=len(shown["rollouts"]),
+        sampling=SamplingParams(temperature=1.0, max_completion_tokens=100),
+        seed=0,
+    )
+    RunDir(tmp_path).save_rollouts(shown["stage"], shown["update"], [(group, compute_advantages(group.rewards))])
+    assert json.loads(next((tmp_path / "rollouts").iterdir()).read_text("utf-8")) == shown

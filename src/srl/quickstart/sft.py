@@ -21,7 +21,7 @@ from srl.prompts import PromptTexts, solve_prompt
 from srl.seeds import derive_seed
 from srl.types import ChatPrompt, Trajectory
 
-Demonstration = tuple[ChatPrompt, str]
+PromptCompletion = tuple[ChatPrompt, str]
 """A prompt and the completion to learn; the end-of-turn token is added."""
 
 
@@ -42,11 +42,11 @@ def train_on_solutions(
     that is what the comparison of the quickstart is about.
     """
     model, tokenizer = load_policy(model_path)
-    demonstrations = [(solve_prompt(item.problem, texts=texts), item.solution.strip()) for item in trajectories]
+    pairs = [(solve_prompt(item.problem, texts=texts), item.solution.strip()) for item in trajectories]
     fine_tune(
         model,
         tokenizer,
-        demonstrations,
+        pairs,
         num_examples=num_examples,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -59,18 +59,18 @@ def train_on_solutions(
 def fine_tune(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    demonstrations: Sequence[Demonstration],
+    pairs: Sequence[PromptCompletion],
     *,
     num_examples: int,
     batch_size: int,
     learning_rate: float,
     seed: int,
 ) -> None:
-    """Train ``model`` in place on ``num_examples`` demonstrations (whole batches), epoch after epoch in new order."""
+    """Train ``model`` in place on ``num_examples`` pairs (whole batches), epoch after epoch in new order."""
     end = [cast("int", tokenizer.eos_token_id)]
-    tokens = tokenizer([render(prompt, tokenizer) for prompt, _ in demonstrations], add_special_tokens=False)
+    tokens = tokenizer([render(prompt, tokenizer) for prompt, _ in pairs], add_special_tokens=False)
     prompts = cast("list[list[int]]", tokens["input_ids"])
-    tokens = tokenizer([completion for _, completion in demonstrations], add_special_tokens=False)
+    tokens = tokenizer([completion for _, completion in pairs], add_special_tokens=False)
     completions = [ids + end for ids in cast("list[list[int]]", tokens["input_ids"])]
     rng = random.Random(derive_seed(seed, "sft"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)

@@ -10,7 +10,7 @@ Start with 82. 1) subtract 21, 2) multiply by 4, 3) add 66. Keep only the last t
 1. **Subtract 21** 82-21=61.
 2. **Multiply by 4** 61*4=244, keep 44.
 3. **Add 66** 44+66=110, keep 10. The answer is \boxed{10}.
->>> example.thoughts[1]
+>>> example.monologues[1]
 '60*4=240;1*4=4;240+4=244'
 """
 
@@ -79,7 +79,7 @@ class ChainProblem:
     """The problem statement."""
     steps: tuple[str, ...]
     """The expert's numbered and titled steps; the last one ends with the boxed answer."""
-    thoughts: tuple[str, ...]
+    monologues: tuple[str, ...]
     """What a careful writer would have thought before each step; SRL never sees it."""
     answer: str
     """The final value, 10 to 99."""
@@ -206,17 +206,17 @@ def _draw_chain(rng: random.Random, length: int) -> tuple[int, list[Operation]]:
 def _solve(problem_id: str, statement: str, start: int, operations: Sequence[Operation]) -> ChainProblem:
     value = start
     steps: list[str] = []
-    thoughts: list[str] = []
+    monologues: list[str] = []
     for number, operation in enumerate(operations, start=1):
         result = operation.apply(value)
         steps.append(write_step(number, value, operation, result, is_last=number == len(operations)))
-        thoughts.append(think_carefully(value, operation))
+        monologues.append(think_carefully(value, operation))
         value = keep_two_digits(result)
     return ChainProblem(
         problem_id=problem_id,
         problem=statement,
         steps=tuple(steps),
-        thoughts=tuple(thoughts),
+        monologues=tuple(monologues),
         answer=str(value),
         start=start,
         operations=tuple(operations),

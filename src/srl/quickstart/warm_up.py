@@ -17,7 +17,7 @@ from srl.checkpoint import save_model
 from srl.examples import load_step_examples
 from srl.parsing import THINK_CLOSE, THINK_OPEN
 from srl.prompts import DEFAULT_TEXTS, step_prompt
-from srl.quickstart.sft import Demonstration, fine_tune
+from srl.quickstart.sft import PromptCompletion, fine_tune
 from srl.quickstart.tiny_model import new_model, train_tokenizer
 from srl.types import StepExample
 
@@ -57,7 +57,7 @@ def make_tiny_model(
     fine_tune(
         model,
         tokenizer,
-        [_demonstrate(example) for example in examples if _length(example) <= LONGEST_PROMPT],
+        [_pair(example) for example in examples if _length(example) <= LONGEST_PROMPT],
         num_examples=8 * num_updates,
         batch_size=8,
         learning_rate=2e-3,
@@ -71,7 +71,7 @@ def _length(example: StepExample) -> int:
     return len(example.problem) + sum(map(len, example.context))
 
 
-def _demonstrate(example: StepExample) -> Demonstration:
+def _pair(example: StepExample) -> PromptCompletion:
     prompt = step_prompt(example, context_in="user", title_in_prompt=False)
     return prompt, f"{THINK_OPEN}next{THINK_CLOSE}{example.target_action[:ACTION_CHARACTERS]}"
 
