@@ -114,3 +114,24 @@ def test_a_policy_that_never_follows_the_format_is_told_why_nothing_can_be_learn
     code, _, err = srl("train", recipe, *arguments)
     assert code == 2
     assert "exists already" in flat(err)
+
+
+def test_the_commands_of_the_readme_take_their_arguments_as_they_stand_there(files, tmp_path):
+    steps = tmp_path / "steps.jsonl"
+    code, out, err = srl("decompose", files / "train.jsonl", "-o", steps, "--report", tmp_path / "drops.jsonl")
+    assert code == 0, err
+    assert "6 (100" in out
+    code, _, err = srl("report", tmp_path)
+    assert code == 2
+    assert "not a run folder" in flat(err)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"stage": "srl", "update": 1, "reward/mean": 0.5}\n')
+    code, out, err = srl("report", tmp_path / "run")
+    assert code == 0, err
+    assert (tmp_path / "run" / "report.html").exists()
+    code, out, err = srl(
+        "evaluate", files / "validation.jsonl", "--model", files / "model", "--output", tmp_path / "scores",
+        "--num-samples", 2, "--max-completion-tokens", 4, "--max-steps", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "whole/greedy" in out

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+import tyro
 from markupsafe import Markup
 
 from srl.report.charts import reward_strip
@@ -82,7 +83,7 @@ class GroupView:
     """Characters of the target left out."""
 
 
-def report_command(run_dir: Path) -> None:
+def report_command(run_dir: tyro.conf.Positional[Path]) -> None:
     """Write RUN_DIR/report.html, one self-contained page about a finished, running or interrupted run."""
     print(f"wrote {write_report(run_dir)}")
 
