@@ -132,6 +132,8 @@ def test_the_commands_of_the_readme_take_their_arguments_as_they_stand_there(fil
     code, out, err = srl(
         "evaluate", files / "validation.jsonl", "--model", files / "model", "--output", tmp_path / "scores",
         "--num-samples", 2, "--max-completion-tokens", 4, "--max-steps", 1,
+        "--prompts-from", ROOT / "recipes" / "quickstart.toml",
     )  # fmt: skip
     assert code == 0, err
     assert "whole/greedy" in out
+    assert "Loading weights" not in out + err

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from srl.errors import DataError
 
@@ -25,6 +26,7 @@ def load_policy(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 
     Raises DataError when there is no such model, or when it comes without safetensors or needs code of its own.
     """
+    disable_progress_bar()  # one for every file would tear our own displays apart
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         # Paper: Tables 7 and 8 say bf16 and no more; weights and optimizer state are float32 here.

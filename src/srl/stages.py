@@ -21,7 +21,6 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils.logging import disable_progress_bar
 
 from srl.checkpoint import final_model, latest_checkpoint
 from srl.config import RunConfig, StageConfig
@@ -181,7 +180,6 @@ def run_recipe(
 
 def run_with_display(config: RunConfig, console: Console, *, resume: bool = False) -> Path:
     """``run_recipe`` with live progress in the terminal."""
-    disable_progress_bar()  # transformers' own, for every file it writes
     with TrainingDisplay(console) as display:
 
         def start_stage(data: StageData) -> None:
