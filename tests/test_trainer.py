@@ -329,3 +329,19 @@ def test_the_display_takes_every_line_of_a_run_that_ends_with_its_data(tmp_path)
     assert "left out: 3 (odd)" in text
     assert "exact  25%" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_was_learned_is_saved_when_sampling_finds_nothing_more(tmp_path):
+    """The cap is reached in update 3, between two checkpoints."""
+    the_trainer = trainer(stage(schedule=ScheduleConfig(num_updates=9, save_every=5, validate_every=9)), tmp_path)
+    roll_out, calls = the_trainer._roll_out, []
+
+    def flat_from_update_3(examples, group_size, temperature, update, draw):
+        groups = roll_out(examples, group_size, temperature, update, draw)
+        calls.append(update)
+        return [replace(group, rollouts=group.rollouts[:1] * 4) for group in groups] if update == 3 else groups
+
+    the_trainer._roll_out = flat_from_update_3
+    with pytest.raises(SamplingError, match="24 groups were rolled out"):
+        the_trainer.train()
+    assert (tmp_path / "checkpoints/srl/update-00002/model.safetensors").exists()

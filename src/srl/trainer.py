@@ -133,7 +133,12 @@ class Trainer:
         while not self._is_done():
             update = self._state["update"] + 1
             started = time.perf_counter()
-            collected = self._collect(update)
+            try:
+                collected = self._collect(update)
+            except SamplingError:
+                if self._state["update"] > 0:
+                    self._save()  # what was learned so far is not lost with the run
+                raise
             if not collected.kept:  # the data is used up
                 if self._state["update"] == 0:
                     raise SamplingError(nothing_kept_message(collected.rejected, self._config.sampling.min_reward_std))
