@@ -69,6 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     runs: list[dict[str, object]] = []
+    about = environment({"device": "cpu"})  # before anything runs: the code that is measured, whatever is edited later
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder / "data", console, from_nothing=False)
@@ -84,7 +85,7 @@ def main() -> None:
     }
     summary = {"min_rise_real": min(rises["real"]), "max_rise_shuffled": max(rises["shuffled"])}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.json, {"summary": summary, "environment": environment({"device": "cpu"}), "runs": runs})
+    write_json(arguments.json, {"summary": summary, "environment": about, "runs": runs})
     console.print_json(data=summary)
     if summary["min_rise_real"] < MIN_RISE or summary["max_rise_shuffled"] > MAX_SHUFFLED_RISE:
         sys.exit("the policy does not learn from its advantages, or learns without them")
