@@ -25,7 +25,7 @@ from srl.engines.transformers import TransformersEngine
 from srl.policy import load_policy
 from srl.quickstart.run import prepare, quickstart_config
 from srl.run_dir import RunDir, environment, write_json
-from srl.stages import build_stage
+from srl.stage_data import build_stage
 from srl.trainer import Trainer
 
 MIN_RISE, MAX_SHUFFLED_RISE = 0.15, 0.05

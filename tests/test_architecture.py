@@ -9,15 +9,16 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "srl"
 IMPURE = {
-    "engines.transformers", "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "stages", "dry_run",
+    "engines.transformers", "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "token_lengths",
+    "stage_data", "stages", "dry_run",
     "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
 }  # fmt: skip
 ORDER = [
-    "errors", "types", "seeds", "parsing", "prompts", "config", "recipe",
-    "trajectories", "examples", "decompose", "rewards",
-    "engines", "rollouts", "advantage", "dynamic_sampling", "example_stream", "metrics", "run_dir", "display",
-    "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "stages", "dry_run", "evaluation", "report",
-    "quickstart", "cli",
+    "errors", "whole_file", "histogram", "types", "seeds", "parsing", "prompts", "context", "config", "recipe",
+    "trajectories", "overlap", "examples", "decomposition", "example_store", "training_examples", "rewards",
+    "rewriting", "engines", "rollouts", "advantage", "dynamic_sampling", "example_stream", "metrics", "run_dir",
+    "display", "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "token_lengths", "stage_data", "stages",
+    "dry_run", "inspection", "evaluation", "report", "quickstart", "cli",
 ]  # fmt: skip
 ALLOWED_BACKWARD = {
     ("engines", "policy"),  # the transformers engine loads models like the trainer does

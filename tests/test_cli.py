@@ -1,6 +1,7 @@
 """The command as a user meets it: help, typos, dry runs, training by command and overrides."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,6 @@ ROOT = Path(__file__).parents[1]
 
 def srl(*arguments, cwd=ROOT, columns="80"):
     """Run the real command in a process of its own; (exit code, stdout, stderr)."""
-    import os
-
     result = subprocess.run(
         [sys.executable, "-m", "srl.cli", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "COLUMNS": columns},
@@ -29,7 +28,7 @@ def flat(text):
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", ["decompose", "evaluate", "report", "quickstart"])
+@pytest.mark.parametrize("command", ["decompose", "inspect", "overlap", "rewrite", "evaluate", "report", "quickstart"])
 def test_every_command_has_help(command):
     code, out, _ = srl(command, "--help")
     assert code == 0
@@ -50,6 +49,35 @@ def test_a_typo_is_told_with_what_is_allowed():
     code, _, err = srl("train", "recipes/quickstart.toml", "--stages.srl.sampling.min-reward-sdt", "0.1")
     assert code == 2
     assert "min-reward-std" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_reader_that_has_seen_enough_ends_the_command_in_silence(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"problem": "P", "solution": "1. **A** x\\n2. **B** y"}\n')
+    command = [sys.executable, "-m", "srl.cli", "inspect", str(tmp_path / "x.jsonl")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(timeout=60)) == (b"", 141)
+
+
+def test_names_of_files_cannot_act_on_the_terminal(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "\x1b[31m[bold]:smile:.jsonl").write_text("5\n")
+    code, _, err = srl("decompose", tmp_path / "in", "-o", tmp_path / "x.jsonl", "--strict", columns="300")
+    assert code == 2
+    assert err.startswith(f"error: {tmp_path}/in/\\x1b[31m[bold]:smile:.jsonl, line 1: not_an_object")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_an_output_that_cannot_show_a_character_shows_its_escape(tmp_path, monkeypatch, encoding):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    code, _, err = srl("inspect", tmp_path / os.fsdecode(b"caf\xe9.jsonl"), columns="300")
+    assert code == 2
+    assert "caf\\udce9.jsonl: no such file" in err
+    (tmp_path / "x.jsonl").write_text('{"problem": "\u8868", "solution": "1. **A** x\\n2. **B** y"}\n', "utf-8")
+    code, out, err = srl("inspect", tmp_path / "x.jsonl")
+    assert (code, err) == (0, "")
+    assert "target" in out
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import importlib.util
 import re
 import tomllib
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_code_names_in_links_exist_in_the_linked_files():
     assert len(found) > 20
     for name, file in found:
         text = (ROOT / file).read_text(encoding="utf-8")
-        assert re.search(rf"^(def|class) {name}\b", text, re.MULTILINE), f"{file} defines no {name}"
+        assert re.search(rf"^(def|async def|class) {name}\b", text, re.MULTILINE), f"{file} defines no {name}"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_python_in_the_pages_runs(page):
 
 def test_every_dependency_has_its_reason():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    required = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in required}
     section = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## Dependencies", 1)[1]
     assert names == set(re.findall(r"^\| ([\w-]+) \| (?!why)", section, re.MULTILINE))

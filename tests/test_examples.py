@@ -1,28 +1,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from srl.errors import DataError
-from srl.examples import (
-    from_json,
-    load_step_examples,
-    make_step_examples,
-    problems_of,
-    split_by_trajectory,
-    to_json,
-)
+from srl.examples import ExampleSettings, from_json, make_step_examples, select_examples, to_json
 from srl.trajectories.segment import split_steps
-from srl.types import Source, StepExample, Trajectory
+from srl.types import Source, Step, StepExample, Trajectory
 
 SOLUTION = "Let us see.\n\n1. **Add**: 2 + 3\n\n2. **Double:** 10\n\n3. **Conclude** \\boxed{10}\n"
 
@@ -37,16 +25,12 @@ def trajectory(trajectory_id: str = "a", problem: str = "", answer: str | None =
     )
 
 
-def examples_of(*trajectory_ids: str) -> list[StepExample]:
-    return [example for name in trajectory_ids for example in make_step_examples(trajectory(name))]
-
-
-def write_rows(path: Path, rows: list[dict[str, object]]) -> str:
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
+def agent(num_steps: int = 4) -> Trajectory:
+    steps = tuple(
+        Step(title="", text=f"do {k}", body=f"do {k}", thought=f"why {k}", observation=f"saw {k}")
+        for k in range(num_steps)
+    )
+    return replace(trajectory(), steps=steps, kind="agent", answer=None)
 
 
 def test_one_example_per_step() -> None:
@@ -136,113 +120,61 @@ def test_fields_that_may_be_missing() -> None:
         from_json([])
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
-@pytest.mark.parametrize("include_last_step", [True, False])
-def test_trajectories_and_their_examples_load_alike(tmp_path: Path, suffix: str, include_last_step: bool) -> None:
-    source = str(tmp_path / f"t{suffix}")
-    write_rows(Path(source), [{"id": name, "problem": f"Problem {name}", "solution": SOLUTION} for name in "ab"])
-    examples, dropped = load_step_examples(source, include_last_step=include_last_step)
-    assert [(example.trajectory_id, example.step_index) for example in examples] == [
-        (name, index) for name in "ab" for index in range(3 if include_last_step else 2)
-    ]
-    written = write_rows(tmp_path / f"e{suffix}", [to_json(example) for example in examples])
-    assert load_step_examples(written, include_last_step=include_last_step) == (examples, dropped)
-    assert dropped == []
+def test_an_agents_example_shows_the_last_rounds_only() -> None:
+    first, second, third, fourth = make_step_examples(agent(), context_turns=2)
+    assert (first.context, first.observations) == ((), ())
+    assert (second.context, second.observations) == (("do 0",), ("saw 0",))
+    assert (third.context, third.observations) == (("do 0", "do 1"), ("saw 0", "saw 1"))
+    assert (fourth.context, fourth.observations) == (("do 1", "do 2"), ("saw 1", "saw 2"))
+    assert (fourth.target_action, fourth.target_thought, fourth.kind) == ("do 3", "why 3", "agent")
+    assert make_step_examples(agent(), context_turns=0)[3].context == ()
 
 
-def test_bad_rows_among_examples(tmp_path: Path) -> None:
-    good = [to_json(example) for example in examples_of("a", "b")]
-    source = write_rows(tmp_path / "e.jsonl", [*good, good[0], good[1] | {"num_steps": 1}, {"problem": "x"}])
-    examples, dropped = load_step_examples(source, include_last_step=True)
-    assert examples == examples_of("a", "b")
-    assert [(row.line, row.reason) for row in dropped] == [
-        (7, "duplicate_id"),
-        (8, "inconsistent"),
-        (9, "missing_field"),
-    ]
+@given(st.integers(1, 6), st.integers(0, 7), st.data())
+def test_json_gives_an_agents_example_back(num_steps: int, context_turns: int, data: st.DataObject) -> None:
+    examples = make_step_examples(agent(num_steps), context_turns=context_turns)
+    example = data.draw(st.sampled_from(examples))
+    assert from_json(json.loads(json.dumps(to_json(example)))) == example
 
 
-def test_a_file_without_examples_is_an_error(tmp_path: Path) -> None:
-    source = write_rows(tmp_path / "t.jsonl", [{"problem": "x", "solution": "y"}])
-    with pytest.raises(DataError, match=r"1 rows were dropped; the first: .*t.jsonl, line 1: too_few_steps"):
-        load_step_examples(source, include_last_step=False)
-
-
-def test_split_holds_whole_trajectories_out() -> None:
-    examples = examples_of(*"abcdefghij")
-    train, validation = split_by_trajectory(examples, 3, seed=0)
-    held_out = {example.trajectory_id for example in validation}
-    assert len(held_out) == 3
-    assert len(validation) == 9
-    assert train == [example for example in examples if example.trajectory_id not in held_out]
-    assert validation == [example for example in examples if example.trajectory_id in held_out]
-
-
-def test_split_depends_on_the_seed_and_not_on_the_order() -> None:
-    examples = examples_of(*"abcdefghij")
-    sets = [{example.trajectory_id for example in split_by_trajectory(examples, 3, seed)[1]} for seed in range(5)]
-    assert len({frozenset(held_out) for held_out in sets}) > 1
-    shuffled = split_by_trajectory(examples[::-1], 3, 0)[1]
-    assert {example.trajectory_id for example in shuffled} == sets[0]
-    assert split_by_trajectory(examples, 3, 0) == split_by_trajectory(examples, 3, 0)
-
-
-def test_split_is_the_same_everywhere() -> None:
-    """Locked: another Python or another release must hold the same trajectories out for the same seed."""
-    validation = split_by_trajectory(examples_of(*"abcdefghij"), 3, seed=0)[1]
-    assert [example.trajectory_id for example in validation[::3]] == ["c", "d", "i"]
-
-
-@given(
-    st.lists(st.sampled_from(["p", "P!", "q", "r", "s"]), min_size=2, max_size=8), st.integers(0, 7), st.integers(0, 9)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "robot"}, "wrong_type"),
+        ({"observations": ["saw 0"]}, "inconsistent"),
+        ({"observations": None}, "missing_field"),
+        ({"observations": [1, 2]}, "wrong_type"),
+        ({"context": ["a", "b", "c", "d"], "observations": ["", "", "", ""]}, "inconsistent"),
+        ({"kind": "solution"}, "inconsistent"),
+    ],
 )
-def test_same_problem_never_on_both_sides(problems: list[str], num_validation: int, seed: int) -> None:
-    examples = [
-        example
-        for index, problem in enumerate(problems)
-        for example in make_step_examples(trajectory(str(index), problem))
-    ]
-    if num_validation >= len(problems):
-        with pytest.raises(DataError, match="at least one must be left"):
-            split_by_trajectory(examples, num_validation, seed)
-        return
-    sizes = Counter(problem.strip("!").lower() for problem in problems)
-    if 0 < num_validation < min(sizes.values()):
-        with pytest.raises(DataError, match="share the same problem"):
-            split_by_trajectory(examples, num_validation, seed)
-        return
-    train, validation = split_by_trajectory(examples, num_validation, seed)
-    sides = [{example.problem.strip("!").lower() for example in side} for side in (train, validation)]
-    assert not sides[0] & sides[1]
-    assert len(train) + len(validation) == len(examples)
-    assert train
-    assert len(validation) <= 3 * num_validation
-    if set(sizes.values()) == {1}:
-        assert len(validation) == 3 * num_validation
+def test_objects_that_are_no_agents_example(change: dict[str, object], reason: str) -> None:
+    with pytest.raises(DataError, match=f"^{reason}: "):
+        from_json(to_json(make_step_examples(agent())[3]) | change)
 
 
-def test_no_validation() -> None:
-    examples = examples_of("a")
-    assert split_by_trajectory(examples, 0, 0) == (examples, [])
-    with pytest.raises(DataError, match="cannot hold -1"):
-        split_by_trajectory(examples, -1, 0)
+def test_settings_leave_examples_out_and_count_them() -> None:
+    lengths = (5, 50, 12, 30, 3)
+    steps = tuple(Step(title="", text="x" * length, body="") for length in lengths)
+    examples = make_step_examples(replace(trajectory(), steps=steps))
+
+    def chosen(**settings: int | bool) -> tuple[list[int], dict[str, int]]:
+        kept, left_out = select_examples(examples, ExampleSettings(**settings))  # type: ignore[arg-type]
+        return [example.step_index for example in kept], dict(left_out)
+
+    assert chosen() == ([0, 1, 2, 3], {"last_step": 1})
+    assert chosen(include_last_step=True) == ([0, 1, 2, 3, 4], {})
+    assert chosen(min_target_chars=12) == ([1, 2, 3], {"last_step": 1, "target_too_short": 1})
+    assert chosen(max_target_chars=30) == ([0, 2, 3], {"last_step": 1, "target_too_long": 1})
+    few, left_out = chosen(max_per_trajectory=2)
+    assert (len(few), few == sorted(few), left_out) == (2, True, {"last_step": 1, "over_max_per_trajectory": 2})
 
 
-def test_problems() -> None:
-    examples = [*examples_of("a", "b"), *make_step_examples(replace(trajectory("c"), answer=None))]
-    problems, num_without_answer = problems_of(examples)
-    assert [(problem.problem_id, problem.problem, problem.answer) for problem in problems] == [
-        ("a", "Problem a", "10"),
-        ("b", "Problem b", "10"),
-    ]
-    assert num_without_answer == 1
-
-
-def test_real_file(shared_data: Callable[[str], Path]) -> None:
-    examples, dropped = load_step_examples(str(shared_data("math/amc_aime_solutions.jsonl")), include_last_step=False)
-    assert (len(examples), len(dropped)) == (10134 - 1917, 118)
-    problems, num_without_answer = problems_of(examples)
-    assert (len(problems), num_without_answer) == (1847, 70)
-    train, validation = split_by_trajectory(examples, 60, seed=0)
-    assert len({example.trajectory_id for example in validation}) == 60
-    assert not {example.problem for example in train} & {example.problem for example in validation}
+def test_which_examples_a_cap_takes_depends_on_the_trajectory() -> None:
+    """Always the first ones would never train on the ends of long logs."""
+    settings = ExampleSettings(max_per_trajectory=1)
+    taken = {
+        select_examples(make_step_examples(replace(agent(6), trajectory_id=f"t{n}")), settings)[0][0].step_index
+        for n in range(30)
+    }
+    assert taken == {0, 1, 2, 3, 4}

@@ -20,7 +20,8 @@ from srl.advantage import compute_advantages, reward_std
 from srl.config import LossConfig, OptimizerConfig, PromptConfig, RewardConfig, SamplingConfig
 from srl.dynamic_sampling import is_kept
 from srl.engines.transformers import render
-from srl.examples import load_step_examples
+from srl.example_store import load_examples
+from srl.examples import ExampleSettings
 from srl.parsing import parse_step
 from srl.prompts import step_prompt
 from srl.quickstart.task import QUICKSTART_TEXTS, make_problems, write_trajectories
@@ -93,7 +94,7 @@ def test_solutions_in_another_shape_are_dropped_and_counted(one_file, tmp_path, 
 
 def test_examples_and_prompts_are_the_librarys(one_file, data):
     _, tokenizer = tiny_policy()
-    ours, _ = load_step_examples(str(data), include_last_step=False)
+    ours = load_examples(str(data), ExampleSettings()).store
     theirs = one_file.read_examples(data)
     assert len(ours) == len(theirs) > 70
     for our, their in zip(ours, theirs, strict=True):

@@ -8,14 +8,15 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_policy
 
-from srl import stages as stages_module
+from srl import stage_data as stage_data_module
 from srl.config import DataConfig, ModelConfig, OptimizerConfig, PromptConfig, RunConfig, SamplingConfig, ScheduleConfig
 from srl.config import StageConfig as Config
 from srl.engines.transformers import TransformersEngine
 from srl.errors import ConfigError, DataError, RunDirError
 from srl.prompts import PromptTexts
 from srl.quickstart.tiny_model import save
-from srl.stages import build_stage, drop_long_prompts, run_recipe
+from srl.stage_data import build_stage, fit_prompts
+from srl.stages import run_recipe
 
 SOLUTION = "1. **Add** 2+{n}={s}\n\n2. **Double** {s}*2={d}\n\n3. **Conclude** The answer is \\boxed{{{d}}}."
 
@@ -51,7 +52,7 @@ def test_an_rlvr_stage_has_one_example_per_problem(trajectories):
     data = DataConfig(train=str(trajectories), num_validation_trajectories=2)
     stage = build_stage("rlvr", Config(kind="rlvr", data=data), seed=0).stage
     assert (len(stage.training), len(stage.validation)) == (6, 2)
-    example = next(item for item in stage.training + stage.validation if item.example_id == "t3")
+    example = next(item for item in [*stage.training, *stage.validation] if item.example_id == "t3")
     assert example.target == "10"
     score = stage.scoring.reward
     assert (score("so \\boxed{10}", "10"), score("so \\boxed{11}", "10")) == (1.0, 0.0)
@@ -73,7 +74,7 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(trajectories):
     def measured(max_completion_tokens):
         sampling = SamplingConfig(max_completion_tokens=max_completion_tokens)
         config = Config(kind="srl", data=data, prompt=PromptConfig(texts=texts), sampling=sampling)
-        return drop_long_prompts(build_stage("srl", config, seed=0), model.config, tokenizer)
+        return fit_prompts(build_stage("srl", config, seed=0), model.config, tokenizer)
 
     whole, lengths = measured(1)
     assert len(lengths) == len(whole.stage.training) == 16
@@ -82,7 +83,7 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(trajectories):
     fitting, rest = measured(window - sorted(lengths)[7])
     assert sorted(rest) == [length for length in sorted(lengths) if length <= sorted(lengths)[7]]
     assert fitting.dropped == {"prompt_too_long": 16 - len(rest)}
-    with pytest.raises(ConfigError, match="lower it or choose another model"):
+    with pytest.raises(ConfigError, match="lower max_completion_tokens or choose another model"):
         measured(window)
 
 
@@ -91,10 +92,10 @@ def run(tmp_path, trajectories, monkeypatch):
     """A config of two short stages on random weights whose every completion counts as well-formed."""
     from tiny import parse_anything
 
-    monkeypatch.setattr(stages_module, "parse_step", parse_anything)
-    monkeypatch.setattr(stages_module, "parse_solution", parse_anything)
+    monkeypatch.setattr(stage_data_module, "parse_step", parse_anything)
+    monkeypatch.setattr(stage_data_module, "parse_solution", parse_anything)
     monkeypatch.setattr(
-        stages_module, "outcome_reward", lambda action, target: float(len(action) > 3 and ord(action[0]) % 2 == 0)
+        stage_data_module, "outcome_reward", lambda action, target: float(len(action) > 3 and ord(action[0]) % 2 == 0)
     )
     model, tokenizer = tiny_policy()
     save(model, tokenizer, tmp_path / "base")

@@ -1,4 +1,4 @@
-"""The command ``srl``: decompose | train | evaluate | report | quickstart.
+"""The command ``srl``: decompose | inspect | overlap | rewrite | train | evaluate | report | quickstart.
 
 Commands import what they need when they run, so that help and the data tools answer at once.
 """
@@ -10,19 +10,24 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.text import Text
 
 import srl
 from srl.config import RunConfig
 from srl.errors import ConfigError, SRLError
+from srl.inspection.visible import escape_controls
 from srl.recipe import load_recipe
 
 USAGE_ERROR = 2
+PIPE_CLOSED = 141
+"""What a shell reports of a program that SIGPIPE ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +69,27 @@ def _tyro_command(load: Callable[[], Callable[..., None]], name: str) -> Callabl
 
 
 def _decompose() -> Callable[..., None]:
-    from srl.decompose import decompose_command
+    from srl.decomposition.command import decompose_command
 
     return decompose_command
+
+
+def _inspect() -> Callable[..., None]:
+    from srl.inspection.command import inspect_command
+
+    return inspect_command
+
+
+def _overlap() -> Callable[..., None]:
+    from srl.overlap.command import overlap_command
+
+    return overlap_command
+
+
+def _rewrite(arguments: Sequence[str]) -> None:
+    from srl.rewriting.command import rewrite_command
+
+    rewrite_command(arguments)
 
 
 def _evaluate() -> Callable[..., None]:
@@ -88,7 +111,10 @@ def _quickstart() -> Callable[..., None]:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
-    "decompose": ("expert solutions -> step examples", _tyro_command(_decompose, "decompose")),
+    "decompose": ("expert solutions and logs -> step examples", _tyro_command(_decompose, "decompose")),
+    "inspect": ("data as the model will see it", _tyro_command(_inspect, "inspect")),
+    "overlap": ("training problems that are in a benchmark", _tyro_command(_overlap, "overlap")),
+    "rewrite": ("solutions without steps -> numbered steps, by an LLM", _rewrite),
     "train": ("recipe -> trained policy in a run folder", train_command),
     "evaluate": ("model and problems -> scores with intervals", _tyro_command(_evaluate, "evaluate")),
     "report": ("run folder -> one HTML page", _tyro_command(_report, "report")),
@@ -99,6 +125,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
 def main() -> None:
     """Entry point of the command ``srl``."""
     arguments = sys.argv[1:]
+    _allow_all_characters()
     console = Console(stderr=True)
     logging.basicConfig(format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)])
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -115,11 +142,26 @@ def main() -> None:
     try:
         COMMANDS[arguments[0]][1](arguments[1:])
     except SRLError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        # As plain text: a name found in a folder of data may hold markup or the escape sequences of a terminal.
+        console.print(Text.assemble(("error:", "red"), " ", escape_controls(str(error))))
         sys.exit(USAGE_ERROR)
+    except BrokenPipeError:  # `srl inspect FILE | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich has noticed it, and would exit with 1
+            sys.exit(PIPE_CLOSED)
+        raise
     except KeyboardInterrupt:
         console.print("stopped; what was saved is whole, and --resume continues a training run", highlight=False)
         sys.exit(130)
+
+
+def _allow_all_characters() -> None:
+    """What the output cannot show, such as a file name that is not UTF-8, is shown as an escape and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _help_text() -> str:

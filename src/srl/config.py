@@ -39,8 +39,8 @@ class DataConfig:
     """Expert data of one stage."""
 
     train: str
-    """JSONL or Parquet file, or Hub dataset id ("owner/name" or "owner/name:split"), of trajectories or of step \
-examples as written by `srl decompose`."""
+    """File, folder or Hub dataset id ("owner/name" or "owner/name:split") of trajectories in any format that \
+`srl decompose` reads, or of the step examples that it writes."""
     validation: str = ""
     """The same for validation; empty: whole trajectories are held out of `train`."""
     num_validation_trajectories: int = 60
@@ -48,8 +48,26 @@ examples as written by `srl decompose`."""
 error if changed) when `validation` is given."""
     include_last_step: bool = False  # Paper: 4.2 makes N-1 examples of N steps; training on the last one too is ours.
     """Also train on the last step of each trajectory. The paper makes N-1 examples of N steps."""
+    min_target_chars: int = 0
+    """Leave out examples whose target action has fewer characters. Ours."""
+    max_target_chars: int = 0
+    """Leave out examples whose target action has more characters; 0: no limit. Ours."""
+    max_examples_per_trajectory: int = 0
+    """At most this many examples of one trajectory, so that long logs do not outweigh short ones; 0: no limit. Ours."""
+    one_step: bool = False
+    """srl: ask for the whole solution at once and compare it with the whole expert solution (the ablation of \
+Table 3)."""
+    starts: Literal["problem", "expert_steps"] = "problem"
+    """rlvr: start from the problem alone, or (R3) from the problem and the expert's first k steps, for every k. The \
+reward is the final answer in both."""
 
     def __post_init__(self) -> None:
+        _require(
+            min(self.min_target_chars, self.max_target_chars, self.max_examples_per_trajectory) >= 0,
+            "data.min_target_chars, max_target_chars and max_examples_per_trajectory must be at least 0",
+        )
+        room = not 0 < self.max_target_chars < self.min_target_chars
+        _require(room, "data.max_target_chars is below data.min_target_chars, which leaves no example")
         _require(self.train != "", "data.train is empty; name a file or a Hub dataset")
         _require(self.num_validation_trajectories >= 0, "data.num_validation_trajectories must be at least 0")
         held_out = self.num_validation_trajectories != 60
@@ -68,11 +86,22 @@ class PromptConfig:
     title_in_prompt: bool = False  # Paper: footnote 1 finds the title helpful; off here, on in the math recipes.
     """Give the title of the step to predict and ask only for its body (the paper's footnote 1). Without it the \
 policy writes number, title and body."""
+    context_turns: int = 2
+    """Agents' logs: rounds of action and observation that the prompt shows (5.3). No effect on solutions."""
+    max_observation_tokens: int = 1024  # Paper: 5.3 gives no limit on observations.
+    """Agents' logs: longer observations are cut in the middle to this many tokens of the policy's tokenizer. Ours."""
+    max_prompt_tokens: int = 0  # Paper: gives no limit on prompts.
+    """Longest prompt. An agent's context is cut to fit, never the problem; solutions with longer prompts are left out \
+and counted. 0: what the model's window leaves beside the completion. Ours."""
     texts: PromptTexts = field(default_factory=PromptTexts)
     """Wording beside the data; every text can be replaced."""
 
     def __post_init__(self) -> None:
+        _require(self.context_turns >= 0, "prompt.context_turns must be at least 0")
+        _require(self.max_observation_tokens >= 1, "prompt.max_observation_tokens must be at least 1")
+        _require(self.max_prompt_tokens >= 0, "prompt.max_prompt_tokens must be at least 0")
         _require("{title}" in self.texts.title_note, "prompt.texts.title_note must contain {title}")
+        _require("{count}" in self.texts.agent_cut_marker, "prompt.texts.agent_cut_marker must contain {count}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,13 +248,26 @@ final answer."""
             not clips or self.optimizer.passes_per_batch > 1,
             "loss.clip_low and .clip_high have no effect with optimizer.passes_per_batch = 1: the ratio is always 1",
         )
+        data, prompt = self.data, self.prompt
+        plain = PromptConfig(texts=prompt.texts, max_prompt_tokens=prompt.max_prompt_tokens)
+        limits = (data.min_target_chars, data.max_target_chars, data.max_examples_per_trajectory)
         if self.kind == "rlvr":
-            plain = PromptConfig(texts=self.prompt.texts)
-            _require(
-                self.prompt == plain, "prompt.context_in and prompt.title_in_prompt have no effect in an rlvr stage"
-            )
+            _require(prompt == plain, "in an rlvr stage only texts and max_prompt_tokens of [prompt] have an effect")
             _require(self.reward == RewardConfig(), "[reward] has no effect in an rlvr stage: its reward is 1 or 0")
-            _require(not self.data.include_last_step, "data.include_last_step has no effect in an rlvr stage")
+            _require(not data.include_last_step, "data.include_last_step has no effect in an rlvr stage")
+            _require(not data.one_step, "data.one_step has no effect in an rlvr stage, which asks for whole solutions")
+            _require(
+                data.starts == "expert_steps" or limits == (0, 0, 0),
+                'limits on targets and examples have no effect in an rlvr stage with data.starts = "problem"',
+            )
+        else:
+            _require(data.starts == "problem", "data.starts has no effect in an srl stage")
+        if data.one_step:
+            _require(
+                not data.include_last_step and limits == (0, 0, 0),
+                "data.include_last_step and limits on targets and examples have no effect with one_step = true",
+            )
+            _require(prompt == plain, "with one_step = true only texts and max_prompt_tokens of [prompt] count")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoConfig, AutoTokenizer
 
 from srl.config import RunConfig
 from srl.recipe import config_to_json
-from srl.stages import StageData, build_stage, drop_long_prompts
+from srl.stage_data import StageData, build_stage, fit_prompts
 
 
 def print_dry_run(config: RunConfig, console: Console) -> None:
@@ -41,7 +43,7 @@ def print_dry_run(config: RunConfig, console: Console) -> None:
     )
 
 
-def _measure(data: StageData, model_path: str, console: Console) -> tuple[StageData, list[int]]:
+def _measure(data: StageData, model_path: str, console: Console) -> tuple[StageData, Sequence[int]]:
     """Prompt lengths by the model's tokenizer; none, with a word about it, where the model is not at hand."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
@@ -49,4 +51,4 @@ def _measure(data: StageData, model_path: str, console: Console) -> tuple[StageD
     except (OSError, ValueError):
         console.print(f"the tokenizer of {model_path} is not at hand, so prompt lengths are unknown", highlight=False)
         return data, []
-    return drop_long_prompts(data, model_config, tokenizer)
+    return fit_prompts(data, model_config, tokenizer, save_lengths=False)

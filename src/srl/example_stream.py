@@ -1,7 +1,8 @@
 """The order in which training examples are drawn, and the only state it needs.
 
 Every epoch is a permutation that depends on (seed, epoch) alone, so the position in the data is three small values
-that go into a checkpoint: epoch, offset and the queue of examples that were given back.
+that go into a checkpoint: epoch, offset and the queue of examples that were given back. Only ids are held here; an
+example is made when it is drawn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TypedDict
 
 from srl.errors import DataError
 from srl.seeds import derive_seed
+from srl.training_examples import TrainingExamples
 from srl.types import TrainingExample
 
 
@@ -29,16 +31,19 @@ class ExampleStream:
     """Draws examples epoch after epoch, each example once per epoch, for ``num_epochs`` epochs."""
 
     def __init__(self, examples: Sequence[TrainingExample], *, seed: int, num_epochs: int) -> None:
-        self._examples = {example.example_id: example for example in examples}
-        if len(self._examples) != len(examples):
-            raise DataError(f"{len(examples) - len(self._examples)} training examples share their id with another")
+        self._examples = examples
+        lazy = isinstance(examples, TrainingExamples)
+        ids = examples.ids if lazy else [example.example_id for example in examples]
+        self._places = {example_id: place for place, example_id in enumerate(ids)}
+        if len(self._places) != len(examples):
+            raise DataError(f"{len(examples) - len(self._places)} training examples share their id with another")
         self._seed = seed
         self._num_epochs = num_epochs
         self._epoch = 0
         self._offset = 0
         self._given_back: list[str] = []
         self._order: list[str] = self._permutation()
-        self._fingerprint = _fingerprint(examples)
+        self._fingerprint = examples.fingerprint if lazy else _fingerprint(examples)
 
     def draw(self, num_examples: int) -> list[TrainingExample]:
         """The next examples, given-back ones first; fewer at the end of the last epoch, [] after it."""
@@ -50,7 +55,7 @@ class ExampleStream:
             if self._offset == len(self._order):
                 self._epoch, self._offset = self._epoch + 1, 0
                 self._order = self._permutation()
-        return [self._examples[example_id] for example_id in ids]
+        return [self._examples[self._places[example_id]] for example_id in ids]
 
     def give_back(self, examples: Sequence[TrainingExample]) -> None:
         """Examples to draw before any other."""
@@ -84,7 +89,7 @@ class ExampleStream:
         self._order = self._permutation()
 
     def _permutation(self) -> list[str]:
-        order = sorted(self._examples)
+        order = sorted(self._places)
         random.Random(derive_seed(self._seed, "order", self._epoch)).shuffle(order)
         return order
 

@@ -3,6 +3,9 @@
 Where the context stands is a setting. ``"user"`` is the paper's: problem and earlier steps in the user's turn.
 ``"assistant"`` makes the earlier steps the beginning of the policy's own turn: the prompts of one trajectory are then
 a chain of prefixes, and the policy practises the very position from which it writes whole solutions.
+
+An agent's earlier actions stand in the user's turn always, each with what the environment answered (5.3): what comes
+back is not the policy's text.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from srl.errors import DataError
 from srl.types import ChatPrompt, StepExample
 
 ContextPlace = Literal["user", "assistant"]
@@ -28,6 +32,24 @@ _SOLVE_SYSTEM = """\
 Solve the problem step by step and put the final answer in \\boxed{}. Wherever you want to draft or check something, \
 do it between <think> and </think>; what stands outside of these tags is your solution."""
 
+_AGENT_SYSTEM = """\
+You work in an environment, for instance a shell in a repository or the tools of a service, one action at a time. The \
+user gives you the task and the last rounds, each an action and what came back. Write the one action that comes next.
+
+First think: between <think> and </think>, talk to yourself as freely and as long as you like. Ask what is known, \
+what came back and what it means, and change your mind where you must. Then, after </think>, write only that next \
+action, exactly as the environment takes it. A shell command, or a message to a person, is written as it is, \
+without quotes or fences around it. Any other tool is called the way the rounds show or, where they show none, \
+like this:
+
+<function=NAME>
+<parameter=KEY>
+VALUE
+</parameter>
+</function>
+
+Do not explain the action, and do not write what will come back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptTexts:
@@ -43,6 +65,22 @@ class PromptTexts:
     """Stands in place of the earlier steps in the user's turn when there are none."""
     title_note: str = "The next step is titled: {title}\nWrite what belongs under this title, without the title itself."
     """Gives the title of the step asked for in the user's turn; must contain {title}."""
+    agent_system: str = _AGENT_SYSTEM
+    """System message when an agent's next action is asked for."""
+    agent_first_note: str = "Nothing has been done yet."
+    """Stands in place of the rounds when an agent's first action is asked for."""
+    agent_hidden_note: str = "Earlier rounds that are not shown: {count}."
+    """Stands above the rounds when there were more of them; {count} is their number."""
+    agent_action_heading: str = "### Action {turn}"
+    """Stands above each action of an agent, and above the note that asks for the next; {turn} counts from 1."""
+    agent_observation_heading: str = "### Observation {turn}"
+    """Stands above what came back; {turn} is the number of its action."""
+    agent_no_observation: str = "(nothing came back)"
+    """Stands in place of an empty observation."""
+    agent_next_note: str = "This one is yours: think first, then write the action alone."
+    """Ends the user's turn when an agent's next action is asked for."""
+    agent_cut_marker: str = "[... {count} characters left out ...]"
+    """Line in place of the middle of a text that was too long; must contain {count}."""
 
 
 DEFAULT_TEXTS = PromptTexts()
@@ -51,8 +89,24 @@ DEFAULT_TEXTS = PromptTexts()
 def step_prompt(
     example: StepExample, *, context_in: ContextPlace, title_in_prompt: bool, texts: PromptTexts = DEFAULT_TEXTS
 ) -> ChatPrompt:
-    """The prompt that asks for step ``example.step_index``."""
-    title = example.title if title_in_prompt else ""
+    """The prompt that asks for step ``example.step_index``.
+
+    For agents it shows every round that the example holds. Raises DataError where an agent's context is wanted in the
+    assistant's turn; a title in the prompt needs a title, and agents' actions have none.
+    """
+    if example.kind == "agent":
+        if context_in != "user":
+            raise DataError(
+                f"{example.source.file} holds an agent's actions, and what came back to them cannot stand in the "
+                'assistant\'s turn; set prompt.context_in = "user"'
+            )
+        return next_action_prompt(
+            example.problem,
+            tuple(zip(example.context, example.observations, strict=True)),
+            num_hidden=example.step_index - len(example.context),
+            texts=texts,
+        )
+    title = example.title if title_in_prompt and example.target_body else ""
     return next_step_prompt(example.problem, example.context, context_in=context_in, title=title, texts=texts)
 
 
@@ -80,6 +134,30 @@ def next_step_prompt(
     return _chat(texts.step_system, "\n\n".join(part for part in user if part))
 
 
+def next_action_prompt(
+    problem: str, rounds: Sequence[tuple[str, str]], *, num_hidden: int = 0, texts: PromptTexts = DEFAULT_TEXTS
+) -> ChatPrompt:
+    """The prompt for an agent's action after ``rounds`` of (action, observation), the last ones.
+
+    ``num_hidden`` rounds before them are only counted. Actions and observations stand in it as they are, between
+    lines that say which is which.
+    """
+    user = [problem]
+    if num_hidden:
+        user.append(texts.agent_hidden_note.replace("{count}", str(num_hidden)))
+    elif not rounds:
+        user.append(texts.agent_first_note)
+    for turn, (action, observation) in enumerate(rounds, start=num_hidden + 1):
+        user.append(_under(texts.agent_action_heading, turn, action))
+        user.append(_under(texts.agent_observation_heading, turn, observation or texts.agent_no_observation))
+    user.append(_under(texts.agent_action_heading, num_hidden + len(rounds) + 1, texts.agent_next_note))
+    return _chat(texts.agent_system, "\n\n".join(part for part in user if part))
+
+
+def _under(heading: str, turn: int, text: str) -> str:
+    return "\n".join(part for part in (heading.replace("{turn}", str(turn)), text) if part)
+
+
 def solve_prompt(problem: str, *, texts: PromptTexts = DEFAULT_TEXTS) -> ChatPrompt:
     """The prompt that asks for a whole solution in one completion."""
     return _chat(texts.solve_system, problem)
@@ -90,3 +168,71 @@ def _chat(system: str, user: str, assistant_prefix: str = "") -> ChatPrompt:
         messages=({"role": "system", "content": system}, {"role": "user", "content": user}),
         assistant_prefix=assistant_prefix,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteTexts:
+    """All wording of ``srl rewrite`` (B.3 of the paper): instructions, two worked examples, one request for repair."""
+
+    system: str = """\
+You rewrite worked solutions so that each step stands out. The user gives you a problem and an expert's solution of \
+it. Write that same solution as a numbered list of steps that looks like this:
+
+1. **Title** what is done in the first step
+
+2. **Title** what is done in the second step
+
+- Number the steps 1, 2, 3, ... and give each a title in bold right after its number: a short command of two to six \
+words, such as **Factor the quadratic**.
+- Under the title write the equations and operations of this step, with no more words than it takes to follow them. \
+Only titles are numbered; number nothing inside a step.
+- Follow the expert: the same method, the same order, the same values. Do not solve the problem anew and do not leave \
+out anything that a later step needs. What the expert tried and took back may be left out.
+- If the solution comes to a final answer, end the last step with this very answer in \\boxed{}. If it is a proof, \
+end with what has been shown, without a box.
+- Write nothing before step 1 and nothing after the last step."""
+    """System message."""
+    question: str = "Problem:\n{problem}\n\nSolution:\n{solution}"
+    """The user's turn, in the examples as well; must contain {problem} and {solution}."""
+    first_problem: str = """\
+A ferry takes 3 hours for 60 km down the river and 5 hours for the same way back. How fast does the river flow?"""
+    """Problem of the first example, which has a final answer."""
+    first_solution: str = """\
+Going down the river the ferry makes 60/3 = 20 km/h, and on the way back 60/5 = 12 km/h. If v is its speed in still \
+water and c that of the river, v + c = 20 and v - c = 12. We could add these to get v, but it is c that we want, so \
+subtract: 2c = 8 and c = 4. (Then v = 16, which fits both.) The river flows at 4 km/h."""
+    """Its solution as an expert wrote it."""
+    first_steps: str = """\
+1. **Compute both speeds** Down the river: $60/3 = 20$ km/h. Back: $60/5 = 12$ km/h.
+
+2. **Set up the equations** With the ferry's speed $v$ in still water and the river's speed $c$:
+$$v + c = 20, \\qquad v - c = 12.$$
+
+3. **Subtract the equations** $2c = 20 - 12 = 8$, so $c = 4$. Then $v = 16$, which fits both equations.
+
+4. **State the speed** In km/h the river flows at \\boxed{4}."""
+    """The steps that are wanted for it."""
+    second_problem: str = """\
+Show that the product of three consecutive integers, plus the middle one of them, is the cube of an integer."""
+    """Problem of the second example, a proof."""
+    second_solution: str = """\
+Name the middle one m, so that the three are m - 1, m and m + 1. Their product is m(m^2 - 1) = m^3 - m. Adding m \
+leaves m^3, and we are done."""
+    """Its solution as an expert wrote it."""
+    second_steps: str = """\
+1. **Name the integers** Let $m$ be the middle one; the three are $m - 1$, $m$ and $m + 1$.
+
+2. **Expand the product** $(m - 1)m(m + 1) = m(m^2 - 1) = m^3 - m$.
+
+3. **Add the middle integer** $(m^3 - m) + m = m^3$, which is the cube of the integer $m$."""
+    """The steps that are wanted for it."""
+    repair: str = """\
+This cannot be used: {reason}. Write the whole list of steps once more with this put right, and follow all the other \
+rules as before."""
+    """Asked once when an answer fails a check; must contain {reason}."""
+
+    def __post_init__(self) -> None:
+        for name, marks in (("question", ("{problem}", "{solution}")), ("repair", ("{reason}",))):
+            for mark in marks:
+                if mark not in getattr(self, name):
+                    raise ValueError(f"texts.{name} must contain {mark}")

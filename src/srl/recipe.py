@@ -6,12 +6,14 @@ import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from srl.config import RunConfig
 from srl.errors import ConfigError
+
+Settings = TypeVar("Settings")
 
 
 def load_recipe(path: str | Path) -> RunConfig:
@@ -19,6 +21,11 @@ def load_recipe(path: str | Path) -> RunConfig:
 
     Raises ConfigError that names the key, what was found and what is allowed.
     """
+    return load_settings(path, RunConfig)
+
+
+def load_settings(path: str | Path, kind: type[Settings]) -> Settings:
+    """Read a settings class from a TOML (or .json) file, as strictly as a recipe. Raises ConfigError."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -27,15 +34,17 @@ def load_recipe(path: str | Path) -> RunConfig:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid {path.suffix.removeprefix('.').upper() or 'TOML'}: {error}") from error
-    return config_from_dict(raw, name=str(path))
+    return _validate(raw, kind, name=str(path))
 
 
 def config_from_dict(raw: dict[str, Any], *, name: str) -> RunConfig:
     """Validate plain data (a TOML file or a run's config.json). ``name`` is what error messages call it."""
+    return _validate(raw, RunConfig, name=name)
+
+
+def _validate(raw: dict[str, Any], kind: type[Settings], *, name: str) -> Settings:
     try:
-        return TypeAdapter(RunConfig).validate_json(
-            json.dumps(raw, default=str)
-        )  # strict mode takes tables from JSON only
+        return TypeAdapter(kind).validate_json(json.dumps(raw, default=str))  # strict mode takes tables from JSON only
     except ValidationError as error:
         problems = [_explain(item) for item in error.errors()]
         raise ConfigError(f"{name}: " + "; ".join(problems)) from error

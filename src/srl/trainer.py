@@ -57,9 +57,9 @@ class Stage:
     """Its name in the recipe."""
     config: StageConfig
     """Its settings."""
-    training: list[TrainingExample]
+    training: Sequence[TrainingExample]
     """What is drawn from."""
-    validation: list[TrainingExample]
+    validation: Sequence[TrainingExample]
     """Held-out examples; [] without validation."""
     scoring: Scoring
     """How completions become rewards."""

@@ -10,7 +10,7 @@ written as one JSON object. Three words mean three things: a *step* is the exper
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -26,6 +26,8 @@ class Source:
     """Path or Hub id of the file it stands in."""
     row: int
     """0-based row; in a JSON Lines file row r stands on line r + 1."""
+    line: int = field(default=0, compare=False)
+    """1-based line where it is known, for messages; not stored with examples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,25 +37,46 @@ class Step:
     title: str
     """The bold title without its marks, "" where the source has none."""
     text: str
-    """The step exactly as written, white space included: joining the texts gives the solution back."""
+    """A solution's step exactly as written, white space included: joining the texts gives the solution back. An \
+agent's action: what the environment consumed, and nothing else."""
     body: str
     """The text after number and title, stripped; what is asked for when the title stands in the prompt."""
+    thought: str = ""
+    """What the agent wrote beside its action, "" in solutions. Kept, never scored."""
+    observation: str = ""
+    """What the environment answered, "" in solutions."""
+
+
+TrajectoryKind = Literal["solution", "agent"]
+"""A solution's steps are pieces of one text; an agent's are actions, each followed by an observation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trajectory:
-    """An expert's solution, cut into steps."""
+    """An expert's solution, cut into steps, or an expert agent's log, one step per turn."""
 
     trajectory_id: str
-    """Unique within its file."""
+    """Unique within what is read together."""
     problem: str
-    """The problem statement."""
+    """The problem statement; for agents the task."""
     steps: tuple[Step, ...]
     """At least one; in the expert's order."""
     answer: str | None
     """The final answer, None where none was found."""
     source: Source
     """File and row."""
+    kind: TrajectoryKind = "solution"
+    """What its steps are."""
+    format: str = "rows"
+    """The format it was read as, a key of ``trajectories.formats.FORMATS``."""
+    splitter: str = ""
+    """What cut the text into steps, for instance "titled-numbers"; "turns" for agents."""
+    reasoning: str = ""
+    """The expert's long thinking before the solution, where the source has it. Kept, never scored."""
+    is_right: bool | None = None
+    """Whether the source marks it as right, resolved or rewarded; None where it says nothing."""
+    notes: dict[str, int] = field(default_factory=dict[str, int])
+    """What the reader decided on the way, counted by code, for instance ``{"format_errors": 2}``."""
 
     @property
     def solution(self) -> str:
@@ -77,7 +100,7 @@ class DroppedRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepExample:
-    """Predict step ``step_index`` from the problem and the steps before it (4.2 of the paper)."""
+    """Predict step ``step_index`` from the problem and the steps before it (4.2 and 5.3 of the paper)."""
 
     trajectory_id: str
     """The trajectory it was cut from."""
@@ -88,7 +111,7 @@ class StepExample:
     problem: str
     """The problem statement."""
     context: tuple[str, ...]
-    """Texts of the earlier steps, as written; ``step_index`` of them."""
+    """Texts of the earlier steps, as written: all ``step_index`` of them, for agents the last ones only."""
     title: str
     """Title of the step to predict, "" where it has none."""
     target_action: str
@@ -99,6 +122,12 @@ class StepExample:
     """The trajectory's final answer."""
     source: Source
     """File and row of the trajectory."""
+    kind: TrajectoryKind = "solution"
+    """Whether a piece of a solution or an agent's action is asked for."""
+    observations: tuple[str, ...] = ()
+    """For agents what the environment answered to each action of ``context``, as many; () for solutions."""
+    target_thought: str = ""
+    """What the agent wrote beside the target action. Kept, never scored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srl.decompose import decompose
+from srl.decomposition.run import decompose
 from srl.metrics import Metrics
 from srl.quickstart.warm_up import make_tiny_model
 from srl.recipe import load_recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import json
 import re
@@ -15,16 +16,20 @@ import pytest
 
 from srl.advantage import compute_advantages
 from srl.engines.scripted import ScriptedEngine
+from srl.evaluation.problems import load_problems
 from srl.evaluation.solve import SolveRecord
-from srl.examples import from_json, load_step_examples, make_step_examples, problems_of, to_json
+from srl.example_store import load_examples
+from srl.examples import ExampleSettings, from_json, make_step_examples, to_json
 from srl.parsing import parse_step
 from srl.rewards.similarity import similarity_reward
 from srl.rollouts import Scoring, roll_out
 from srl.run_dir import RunDir
 from srl.trajectories import fields as field_names
 from srl.trajectories import reasons
-from srl.trajectories.reader import read_trajectories
-from srl.trajectories.segment import split_steps
+from srl.trajectories.agents import turns
+from srl.trajectories.formats import FORMATS
+from srl.trajectories.reader import drop_to_json, read_trajectories
+from srl.trajectories.segment import SPLITTERS, split_steps
 from srl.types import ChatPrompt, DroppedRow, Problem, SamplingParams, Score, StepExample, TrainingExample, Trajectory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -34,7 +39,10 @@ BLOCKS: dict[str, Any] = {
 
 
 def as_json(record: Any) -> Any:
-    return json.loads(json.dumps(asdict(record)))
+    value = json.loads(json.dumps(asdict(record)))
+    if isinstance(value.get("source"), dict):
+        del value["source"]["line"]  # for messages only
+    return value
 
 
 @pytest.fixture
@@ -46,7 +54,7 @@ def items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Trajectory | 
     return list(read_trajectories("experts.jsonl"))
 
 
-@pytest.mark.parametrize("record", [Trajectory, StepExample, Problem, DroppedRow])
+@pytest.mark.parametrize("record", [Trajectory, Problem, DroppedRow])
 def test_every_field_is_shown(record: type) -> None:
     assert list(BLOCKS[record.__name__]) == [field.name for field in fields(record)]
 
@@ -55,11 +63,13 @@ def test_the_examples_are_what_the_row_becomes(items: list[Trajectory | DroppedR
     trajectory, dropped = items
     assert isinstance(trajectory, Trajectory)
     assert as_json(trajectory) == BLOCKS["Trajectory"]
-    assert as_json(dropped) == BLOCKS["DroppedRow"]
+    assert isinstance(dropped, DroppedRow)
+    assert drop_to_json(dropped) == BLOCKS["DroppedRow"]
     examples = make_step_examples(trajectory)
-    assert to_json(examples[1]) == as_json(examples[1]) == BLOCKS["StepExample"]
+    assert to_json(examples[1]) == BLOCKS["StepExample"]
     assert from_json(BLOCKS["StepExample"]) == examples[1]
-    assert as_json(problems_of(examples)[0][0]) == BLOCKS["Problem"]
+    Path("problems.jsonl").write_text(json.dumps(BLOCKS["row"]) + "\n")
+    assert [as_json(problem) for problem in load_problems("problems.jsonl")] == [BLOCKS["Problem"]]
 
 
 def test_drop_reasons() -> None:
@@ -94,13 +104,44 @@ def test_looks() -> None:
         assert second.title == first.title
 
 
+def test_every_stored_field_of_an_example_is_shown() -> None:
+    agents_own = {"kind", "observations", "target_thought"}
+    names = [field.name for field in fields(StepExample) if field.name not in agents_own]
+    assert list(BLOCKS["StepExample"]) == names
+    assert all(f"`{name}`" in PAGE for name in agents_own)
+
+
+def test_formats_splitters_and_notes() -> None:
+    def first_column(heading: str) -> list[str]:
+        table = PAGE.partition(heading)[2].partition("\n\n")[0]
+        return re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)
+
+    assert sorted(first_column("| format | what it is | action of a step |")) == sorted(FORMATS)
+    assert first_column("| splitter | cuts at |") == list(SPLITTERS)
+    notes = set(re.findall(r"``(\w+)``[.,]", inspect.getdoc(turns) or ""))
+    assert set(first_column("| note | what was decided |")) == notes
+
+
 def test_figures(shared_data: Callable[[str], Path]) -> None:
-    examples, dropped = load_step_examples(str(shared_data("math/amc_aime_solutions.jsonl")), include_last_step=True)
-    last = sum(example.step_index == example.num_steps - 1 for example in examples)
-    assert f"| step examples | {len(examples):,}; {len(examples) - last:,} without the last steps |" in PAGE
-    assert f"| parsed into trajectories | {last:,} (94.2 %) |" in PAGE
-    assert f"| with a final answer | {len(problems_of(examples)[0]):,} of {last:,} |" in PAGE
-    assert f"| dropped: `too_few_steps` | {len(dropped)} (5.8 %) |" in PAGE
+    store = load_examples(
+        str(shared_data("math/amc_aime_solutions.jsonl")), ExampleSettings(include_last_step=True)
+    ).store
+    read = len(store.trajectories)
+    assert f"| parsed into trajectories | {read:,} of 2,035 |" in PAGE
+    assert f"| with a final answer | {sum(item.has_answer for item in store.trajectories):,} of {read:,} |" in PAGE
+    assert f"| step examples | {len(store):,}; {len(store) - read:,} without the last steps |" in PAGE
+
+
+@pytest.mark.slow
+def test_coverage_page(shared_data: Callable[[str], Path]) -> None:
+    """One run over every shared file; the page is made again and compared."""
+    script = Path(__file__).parents[2] / "docs" / "make_coverage.py"
+    spec = importlib.util.spec_from_file_location("make_coverage", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text("utf-8") == module.make_page(shared_data(""), 1)
 
 
 @pytest.mark.parametrize("record", [TrainingExample, Score, SolveRecord])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl.trajectories.headers import find_headers
 from srl.trajectories.segment import split_steps
+from srl.trajectories.segmentation.headers import find_headers
 
 REAL = "math/amc_aime_solutions.jsonl"
 

@@ -163,7 +163,7 @@ def render(prompt: ChatPrompt, tokenizer: PreTrainedTokenizerBase) -> str:
     if prompt.assistant_prefix and opens_think(head):
         raise DataError(
             "this model's chat template opens <think> at the start of the assistant's turn, so that no step can stand "
-            'before it; use context_in = "user"'
+            'before it; use prompt.context_in = "user" (srl) or data.starts = "problem" (rlvr)'
         )
     return head + prompt.assistant_prefix
 

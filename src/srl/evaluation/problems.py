@@ -20,10 +20,6 @@ from srl.trajectories.reasons import DropReason, RowError
 from srl.trajectories.rows import Row, read_rows
 from srl.types import DroppedRow, Problem
 
-PROBLEM_FIELDS = fields.PROBLEM_FIELDS
-"""Where the statement may stand."""
-ANSWER_FIELDS = (*fields.ANSWER_FIELDS, "gt")
-"""Where the reference answer may stand."""
 ID_FIELDS = ("problem_id", *fields.ID_FIELDS, "unique_id", "idx")
 """Where the id may stand; without one it is the 0-based row."""
 
@@ -57,22 +53,22 @@ def _read_problem(row: Row) -> Problem:
     problem_id = fields.read_label(row.value, ID_FIELDS)
     return Problem(
         problem_id=str(row.source.row) if problem_id is None else problem_id,
-        problem=fields.read_text(row.value, PROBLEM_FIELDS),
+        problem=fields.read_text(row.value, fields.PROBLEM_FIELDS),
         answer=_read_answer(row),
     )
 
 
 def _read_answer(row: Row) -> str:
-    label = fields.read_label(row.value, ANSWER_FIELDS)
+    label = fields.read_label(row.value, fields.ANSWER_FIELDS)
     if label is None:
         if fields.present_field(row.value, fields.SOLUTION_FIELDS) is None:
-            expected = ", ".join(ANSWER_FIELDS)
+            expected = ", ".join(fields.ANSWER_FIELDS)
             raise RowError(DropReason.MISSING_FIELD, f"no answer: none of {expected}, and no solution that marks one")
         label = final_answer(fields.read_text(row.value, fields.SOLUTION_FIELDS))
         if label is None:
             raise RowError(DropReason.EMPTY_FIELD, "no answer field, and the solution marks no answer with \\boxed{}")
         return label
-    name = fields.present_field(row.value, ANSWER_FIELDS)
+    name = fields.present_field(row.value, fields.ANSWER_FIELDS)
     value = row.value[name] if name else None
     if isinstance(value, float) and not math.isfinite(value):
         raise RowError(DropReason.WRONG_TYPE, f"{name} is {value}, not a finite number")

@@ -14,6 +14,7 @@ from srl.evaluation.statistics import accuracy_score
 from srl.parsing import parse_step
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, step_prompt
 from srl.seeds import derive_seed
+from srl.training_examples import step_target
 from srl.types import ParseStatus, SamplingParams, Score, StepExample
 
 
@@ -67,7 +68,7 @@ def step_accuracy(
         generations = engine.generate(prompts, num_samples=1, sampling=sampling, seed=derive_seed(seed, "steps", start))
         for example, generation in zip(batch, generations, strict=True):
             completion = generation.completions[0]
-            target = example.target_body if title_in_prompt and example.title else example.target_action
+            target = step_target(example, title_in_prompt=title_in_prompt)
             parsed = parse_step(completion.text, completion.finish_reason)
             records.append(
                 StepRecord(

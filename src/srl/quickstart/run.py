@@ -28,7 +28,8 @@ from srl.evaluation.problems import load_problems
 from srl.evaluation.runner import EvaluationSettings, evaluate
 from srl.evaluation.solve import ChainLimits
 from srl.evaluation.step_accuracy import step_accuracy
-from srl.examples import load_step_examples
+from srl.example_store import load_examples
+from srl.examples import ExampleSettings
 from srl.quickstart.base import BASE_MODEL_FOLDER, rebuild_base
 from srl.quickstart.sft import train_on_solutions
 from srl.quickstart.task import QUICKSTART_TEXTS, Split, make_problems, write_trajectories
@@ -214,7 +215,7 @@ def score_model(folder: Path, data: Path, output: Path, config: RunConfig, conso
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        examples, _ = load_step_examples(str(data / "test.jsonl"), include_last_step=True)
+        examples = load_examples(str(data / "test.jsonl"), ExampleSettings(include_last_step=True)).store
         _, steps = step_accuracy(
             engine,
             examples,

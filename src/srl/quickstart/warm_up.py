@@ -14,7 +14,8 @@ import tyro
 from rich.console import Console
 
 from srl.checkpoint import save_model
-from srl.examples import load_step_examples
+from srl.example_store import load_examples
+from srl.examples import ExampleSettings
 from srl.parsing import THINK_CLOSE, THINK_OPEN
 from srl.prompts import DEFAULT_TEXTS, step_prompt
 from srl.quickstart.sft import PromptCompletion, fine_tune
@@ -48,7 +49,7 @@ def make_tiny_model(
         num_updates: Updates of the warm-up, 8 examples each.
         seed: Seed of weights and order.
     """
-    examples, _ = load_step_examples(steps, include_last_step=True)
+    examples = load_examples(steps, ExampleSettings(include_last_step=True)).store
     texts = [DEFAULT_TEXTS.step_system, *(example.problem + "\n" + example.target_action for example in examples)]
     tokenizer = train_tokenizer(texts, vocab_size)
     model = new_model(

@@ -1,4 +1,4 @@
-"""Rows -> Trajectories (4.2 of the paper). Solutions that do not parse into steps are dropped, counted, never fixed.
+"""Rows -> Trajectories (4.2 of the paper). What cannot be read is dropped and counted, never fixed in silence.
 
 The decision a reader would question: a second row with the same id is dropped, not renamed, because step examples,
 held-out sets and RLVR problems are all told apart by the trajectory's id.
@@ -6,91 +6,122 @@ held-out sets and RLVR problems are all told apart by the trajectory's id.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import PurePath
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Protocol, TypeVar
 
 from srl.errors import DataError
-from srl.trajectories.answers import find_answer
-from srl.trajectories.fields import (
-    ANSWER_FIELDS,
-    ID_FIELDS,
-    PROBLEM_FIELDS,
-    SOLUTION_FIELDS,
-    present_field,
-    read_label,
-    read_text,
-)
+from srl.trajectories.containers import unwrap
+from srl.trajectories.fields import file_stem
+from srl.trajectories.formats import FORMATS, check_format, format_of
 from srl.trajectories.reasons import DropReason, RowError
 from srl.trajectories.rows import Row, read_rows
-from srl.trajectories.segment import split_steps
-from srl.types import DroppedRow, Trajectory
+from srl.trajectories.settings import ReadSettings
+from srl.types import DroppedRow, Source, Trajectory
 
-MIN_STEPS = 2
+DEFAULT_SETTINGS = ReadSettings()
+
+
+class _Identified(Protocol):
+    @property
+    def trajectory_id(self) -> str: ...
+    @property
+    def source(self) -> Source: ...
+
+
+_Item = TypeVar("_Item", bound=_Identified)
 
 
 def read_trajectories(
-    source: str, *, strict: bool = False, problem_field: str = "", solution_field: str = ""
+    source: str, *, strict: bool = False, settings: ReadSettings = DEFAULT_SETTINGS
 ) -> Iterator[Trajectory | DroppedRow]:
-    """The trajectories of a JSONL, JSON or Parquet file or a Hub dataset, and what had to be dropped, in file order.
+    """The trajectories of a file, a folder or a Hub dataset, and what had to be dropped, in order.
 
-    ``problem_field`` and ``solution_field`` name the columns where the usual names would pick the wrong ones.
-    Raises DataError if there is nothing to read, and with ``strict`` at the first row that would be dropped.
+    Ids from a folder have the path of their file in front. Raises DataError if there is nothing to read, and with
+    ``strict`` at the first row that would be dropped.
     """
-    rows = read_rows(source)
-    yield from parse_trajectories(rows, strict=strict, problem_field=problem_field, solution_field=solution_field)
+    for item in drop_duplicates(parse_rows(read_rows(source), settings, root=root_of(source))):
+        if strict and isinstance(item, DroppedRow):
+            raise DataError(describe_drop(item))
+        yield item
 
 
-def parse_trajectories(
-    rows: Iterable[Row | DroppedRow], *, strict: bool = False, problem_field: str = "", solution_field: str = ""
+def root_of(source: str) -> str:
+    """The folder that ids are made unique below; "" for a single file or Hub dataset, whose ids stay as they are."""
+    return source if Path(source).is_dir() else ""
+
+
+def parse_rows(
+    rows: Iterable[Row | DroppedRow], settings: ReadSettings, *, root: str = ""
 ) -> Iterator[Trajectory | DroppedRow]:
-    """``read_trajectories`` for rows that are read already."""
-    seen: dict[str, int] = {}
-    result: Trajectory | DroppedRow
+    """The trajectories in ``rows``; what cannot be one comes out as a DroppedRow. Ids may repeat.
+
+    With ``root`` their ids are those of ``scoped_id``. Raises ConfigError for a format that is not known.
+    """
+    check_format(settings.format)
     for row in rows:
         if isinstance(row, DroppedRow):
-            result = row
-        else:
+            yield row
+            continue
+        for place, inner in unwrap(row):
+            name = settings.format if settings.format != "auto" else format_of(inner.value)
             try:
-                result = parse_trajectory(row, problem_field=problem_field, solution_field=solution_field)
-                first = seen.setdefault(result.trajectory_id, row.source.row)
-                if first != row.source.row:
-                    raise RowError(DropReason.DUPLICATE_ID, f"{result.trajectory_id!r} is also the id of row {first}")
+                for item in FORMATS[name].parse(inner, settings):
+                    if isinstance(item, DroppedRow):
+                        yield replace(item, detail=place + item.detail)
+                        continue
+                    trajectory_id = scoped_id(item.trajectory_id, row.source.file, root) if root else item.trajectory_id
+                    yield replace(item, trajectory_id=trajectory_id, source=replace(row.source, line=row.line))
             except RowError as error:
-                result = row.dropped(error.reason, error.detail)
-        if strict and isinstance(result, DroppedRow):
-            raise DataError(describe_drop(result))
-        yield result
+                yield row.dropped(error.reason, place + error.detail)
 
 
-def parse_trajectory(row: Row, *, problem_field: str = "", solution_field: str = "") -> Trajectory:
-    """One row as a trajectory. Raises RowError with the reason if it cannot be one."""
-    problem = read_text(row.value, (problem_field,) if problem_field else PROBLEM_FIELDS)
-    names = (solution_field,) if solution_field else SOLUTION_FIELDS
-    answer = None
-    if not solution_field and present_field(row.value, names) is None and "####" in str(row.value.get("answer")):
-        names = ("answer",)  # GSM8K keeps the whole solution under "answer"
-    else:
-        answer = read_label(row.value, ANSWER_FIELDS)
-    solution = read_text(row.value, names)
-    steps = split_steps(solution)
-    if len(steps) < MIN_STEPS:
-        raise RowError(DropReason.TOO_FEW_STEPS, f"{len(solution)} characters without two numbered steps in sequence")
-    return Trajectory(
-        trajectory_id=read_label(row.value, ID_FIELDS) or f"{_stem(row.source.file)}-{row.source.row}",
-        problem=problem,
-        steps=steps,
-        answer=answer or find_answer(solution),
-        source=row.source,
-    )
+def scoped_id(trajectory_id: str, file: str, root: str) -> str:
+    """The id with its file's path below ``root`` in front; an id that is the file's name stands once.
 
+    Files of one folder often number their rows from 0, and two runs of an agent share their instance ids.
 
-def describe_drop(dropped: DroppedRow) -> str:
-    """One line for people: where, why, what."""
-    place = f"line {dropped.line}" if dropped.line else f"row {dropped.source.row}"
-    return f"{dropped.source.file}, {place}: {dropped.reason}: {dropped.detail}"
-
-
-def _stem(file: str) -> str:
-    """File name without suffix; for a Hub id the dataset's name, whole (the ".1" of s1K-1.1 is no suffix)."""
+    >>> scoped_id("7", "data/math/a.jsonl", "data"), scoped_id("bug-1", "data/run2/bug-1.traj", "data")
+    ('math/a/7', 'run2/bug-1')
+    """
     path = PurePath(file)
-    return path.stem if path.suffix in {".jsonl", ".ndjson", ".json", ".parquet"} else path.name
+    place = path.relative_to(root) if path.is_relative_to(root) else path
+    stem = file_stem(file)
+    inner = trajectory_id.removeprefix(f"{stem}-")
+    parts = [part for part in place.parent.parts if part not in (".", "..", "/")]
+    return "/".join([*parts, stem] if inner == stem else [*parts, stem, inner])
+
+
+def drop_duplicates(items: Iterable[_Item | DroppedRow]) -> Iterator[_Item | DroppedRow]:
+    """The items, later trajectories with the id of an earlier one dropped; keeps 16 bytes per trajectory."""
+    seen: set[bytes] = set()
+    for item in items:
+        if isinstance(item, DroppedRow):
+            yield item
+            continue
+        digest = hashlib.blake2b(item.trajectory_id.encode(), digest_size=16).digest()
+        if digest in seen:
+            detail = f"{item.trajectory_id!r} is also the id of an earlier row"
+            yield dropped(item.source, DropReason.DUPLICATE_ID, detail)
+            continue
+        seen.add(digest)
+        yield item
+
+
+def dropped(source: Source, reason: DropReason, detail: str) -> DroppedRow:
+    """A trajectory that was read and is left out all the same, as a drop."""
+    return DroppedRow(source=source, line=source.line, reason=reason.value, detail=detail)
+
+
+def drop_to_json(drop: DroppedRow) -> dict[str, object]:
+    """The drop as one JSON object."""
+    source = {"file": drop.source.file, "row": drop.source.row}
+    return {"source": source, "line": drop.line, "reason": drop.reason, "detail": drop.detail}
+
+
+def describe_drop(drop: DroppedRow) -> str:
+    """One line for people: where, why, what."""
+    place = f"line {drop.line}" if drop.line else f"row {drop.source.row}"
+    return f"{drop.source.file}, {place}: {drop.reason}: {drop.detail}"

@@ -1,30 +1,36 @@
-"""A file or Hub dataset -> its rows as plain objects, each with file, row and line.
+"""A file, a folder or a Hub dataset -> its rows as plain objects, each with file, row and line.
 
-Total on content: whatever stands in a JSON Lines, JSON or Parquet file, reading goes on after a bad row, which comes
-out as a DroppedRow. A source that is not there, is a folder, or is not of these kinds as a whole is a DataError.
+Total on content: whatever stands in a file, reading goes on after a bad row, which comes out as a DroppedRow. What
+concerns a file as a whole (it is not there, holds no row, is no data) is a DataError for a file that the user named,
+and one DroppedRow, row 0 and line 0, for a file found in a folder.
+
+The decision a reader would question: a source is cut into units before anything is read. Several processes can then
+share it, one big file included, and reading it in one go is the same thing as reading all its units.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import import_module
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import BinaryIO, Literal, cast
 
 from srl.errors import DataError
-from srl.trajectories.reasons import DropReason
+from srl.trajectories import files, hub, tables
+from srl.trajectories.content import COMPRESSED_SUFFIXES, HEAD_BYTES, JSON_SUFFIXES, PARQUET_MAGIC, Kind, find_content
+from srl.trajectories.json_lines import WHITE_SPACE, Element, find_line_starts, message_list, parse_lines
+from srl.trajectories.json_stream import parse_documents
+from srl.trajectories.reasons import DropReason, RowError
 from srl.types import DroppedRow, Source
 
 JsonObject = dict[str, object]
 
-LINES_SUFFIXES = (".jsonl", ".ndjson")
-FILE_SUFFIXES = (*LINES_SUFFIXES, ".json", ".parquet")
-_HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<split>[\w.-]+))?", re.ASCII)
-_BOM = b"\xef\xbb\xbf"
-_JSON_GAP = re.compile(r"[ \t\r\n]*")
+UNIT_BYTES = 2 << 20
+"""Larger files of JSON Lines or Parquet are cut into units of about this size. Small: workers wait for each other where
+a unit becomes more than ``decomposition.parallel`` holds back for its turn."""
+_FILE_SUFFIXES = (*JSON_SUFFIXES, *COMPRESSED_SUFFIXES, ".parquet", ".txt")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,129 +49,163 @@ class Row:
         return DroppedRow(source=self.source, line=self.line, reason=reason.value, detail=detail)
 
 
+UnitKind = Literal["file", "lines", "row_groups", "hub"]
+"""A whole file, a range of lines, a range of Parquet row groups, or a Hub dataset."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """A piece of a source that is read independently of the others; small, and can be sent to another process."""
+
+    kind: UnitKind
+    """What it is, and so what ``start`` and ``end`` count."""
+    file: str
+    """The name that its rows carry in ``Source.file``."""
+    path: str
+    """What is opened; for a Hub dataset its id and split."""
+    is_named: bool
+    """The user named this file: what is wrong with it as a whole is an error, and not the drop of one file of many."""
+    start: int = 0
+    """First byte or row group; 0 for files and Hub datasets."""
+    end: int = -1
+    """After the last byte or row group; -1 for files and Hub datasets."""
+    first_row: int = 0
+    """0-based number of its first row."""
+    newline: bytes = b"\n"
+    """What ends its lines."""
+    stamp: tuple[int, int] | None = None
+    """Size and time of change of the file that it is a part of, so that parts of two states are never mixed."""
+
+
 def read_rows(source: str) -> Iterator[Row | DroppedRow]:
-    """The rows of a file (.jsonl, .ndjson, .json, .parquet) or of a Hub dataset "owner/name" or "owner/name:split".
+    """The rows of a file, of all files in a folder, or of a Hub dataset "owner/name" or "owner/name:split".
 
-    Blank lines are no rows; a byte order mark and CRLF line ends are accepted. A .json file may hold an array or, as
-    often on the Hub, JSON Lines. The split of a Hub dataset is "train" unless named.
+    Files hold JSON Lines, one or more JSON documents (an object is a row, an array holds rows, a list of chat messages
+    is one row ``{"messages": [...]}``) or Parquet; all but Parquet may be compressed with gzip or zstd. Their content
+    says what they are, not their names. Blank lines are no rows; a byte order mark and CRLF or CR line ends are
+    accepted. The split of a Hub dataset is "train" unless named. Raises DataError if there is nothing to read.
     """
-    path = Path(source)
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise DataError(f"{source} is a folder; name one file in it ({', '.join(FILE_SUFFIXES)})")
-    if path.is_file():
-        if suffix not in FILE_SUFFIXES:
-            raise DataError(
-                f"{source}: cannot read {suffix or 'a file without suffix'}; use {', '.join(FILE_SUFFIXES)}"
-            )
-        try:
-            yield from _read_parquet(path, source) if suffix == ".parquet" else _read_json(path, source)
-        except OSError as error:
-            raise DataError(f"cannot read {source}: {error.strerror or error}") from error
-        return
-    hub = _HUB_ID.fullmatch(source)
-    if hub is None or suffix in FILE_SUFFIXES:
+    for unit in list_units(source):
+        yield from read_unit(unit)
+
+
+def list_units(source: str, *, unit_bytes: int = UNIT_BYTES) -> Iterator[Unit]:
+    """``source`` cut into pieces that can be read in any order and by several processes.
+
+    The rows of all units, one unit after the other, are the same for every ``unit_bytes``. In a folder the files come
+    in the order of their sorted names; names that begin with a dot are left out. Raises DataError if there is nothing
+    to read.
+    """
+    if os.path.isdir(source):  # noqa: PTH112 (Path("") would be the current folder)
+        found = False
+        for path in files.walk_files(source):
+            found = True
+            yield from _divide(_file_unit(path, is_named=False), unit_bytes)
+        if not found:
+            raise DataError(f"{source} is a folder without files; name a file, or a folder with data")
+    elif os.path.lexists(source):
+        yield from _divide(_file_unit(source, is_named=True), unit_bytes)
+    elif hub.find_hub_dataset(source) is None or Path(source).suffix.lower() in _FILE_SUFFIXES:
         raise DataError(
-            f'{source}: no such file; give an existing file or a Hub dataset "owner/name" or "owner/name:split"'
+            f'{source}: no such file; give an existing file or folder, or a Hub dataset "owner/name" or '
+            '"owner/name:split"'
         )
-    yield from read_hub_rows(hub["name"], split=hub["split"] or "train", source=source)
+    else:
+        yield Unit(kind="hub", file=source, path=source, is_named=True)
 
 
-def read_hub_rows(name: str, *, split: str, source: str) -> Iterator[Row | DroppedRow]:
-    """The rows of a split of a dataset that ``datasets`` can load, streamed. No code is ever taken from the Hub.
+def read_unit(unit: Unit) -> Iterator[Row | DroppedRow]:
+    """The rows of one unit, with the numbers that they have in their file. Raises DataError."""
+    elements = _read_hub(unit.path) if unit.kind == "hub" else _read_file(unit)
+    is_empty = unit.kind in ("file", "hub")
+    try:
+        for element in elements:
+            is_empty = False
+            yield _row(element, unit.file)
+        if is_empty:
+            raise RowError(DropReason.EMPTY_FILE, "holds no row")
+    except (RowError, OSError) as error:
+        if isinstance(error, OSError):
+            error = RowError(DropReason.UNREADABLE, f"cannot be read: {error.strerror or error}")
+        if unit.is_named:
+            raise DataError(f"{unit.file}: {error.detail}") from error
+        yield _row(Element(unit.first_row, 0, error), unit.file)
 
-    ``name`` may also be a local folder in the Hub's layout. Every failure of the library is a DataError: part of a
-    dataset read over a broken connection must not pass for the whole.
+
+def _file_unit(path: str, *, is_named: bool) -> Unit:
+    # A name that is not UTF-8 could neither be printed nor stored.
+    name = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    return Unit(kind="file", file=name, path=path, is_named=is_named)
+
+
+def _divide(unit: Unit, unit_bytes: int) -> Iterator[Unit]:
+    """A whole file in units, each given out as soon as its end is known.
+
+    What cannot be opened, recognised or read on stays in one piece: reading that says why.
     """
-    datasets: Any = import_module("datasets")  # takes a second, and only Hub datasets need it
-    failures = (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError)
-    try:
-        for index, value in enumerate(datasets.load_dataset(name, split=split, streaming=True)):
-            yield Row(value=dict(value), source=Source(file=source, row=index), line=0)
-    except failures as error:
-        raise DataError(f"cannot read split {split!r} of the dataset {name}: {error}") from error
+    part = unit
+    with suppress(RowError, OSError):
+        if Path(unit.path).stat().st_size > unit_bytes:
+            with files.open_file(unit.path) as file:
+                part, starts = _plan(file, unit, unit_bytes)
+                for start, first_row in starts:
+                    yield replace(part, end=start)
+                    part = replace(part, start=start, first_row=first_row)
+    yield part
 
 
-def _read_json(path: Path, source: str) -> Iterator[Row | DroppedRow]:
-    with path.open("rb") as file:
-        head = file.read(4096).removeprefix(_BOM).lstrip()
-    if path.suffix.lower() not in LINES_SUFFIXES and head.startswith(b"["):
-        return _read_array(path, source)
-    return _read_lines(path, source)
+def _plan(file: BinaryIO, unit: Unit, unit_bytes: int) -> tuple[Unit, Iterable[tuple[int, int]]]:
+    """The file as one unit of the right kind, and the starts and first rows of all units but the first."""
+    stamp = files.stamp_of(file)
+    head = file.read(HEAD_BYTES)
+    content = find_content(head, is_whole=stamp[0] < HEAD_BYTES, name=unit.file)
+    file.seek(0)
+    if content.kind is Kind.PARQUET:
+        num_groups, starts = tables.find_starts(file, unit_bytes)
+        return replace(unit, kind="row_groups", end=num_groups, stamp=stamp) if starts else unit, starts
+    if content.kind is Kind.LINES and head.strip(WHITE_SPACE):
+        part = replace(unit, kind="lines", end=stamp[0], newline=content.newline, stamp=stamp)
+        return part, find_line_starts(files.read_chunks(file, stamp[0]), content.newline, unit_bytes)
+    return unit, ()
 
 
-def _read_lines(path: Path, source: str) -> Iterator[Row | DroppedRow]:
-    with path.open("rb") as file:
-        for index, raw in enumerate(file):
-            line = raw.removeprefix(_BOM) if index == 0 else raw
-            if not line.strip():
-                continue
-            at = Row(value={}, source=Source(file=source, row=index), line=index + 1)
-            try:
-                value = json.loads(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                yield at.dropped(DropReason.NOT_UTF8, f"byte {error.start} of the line: {error.reason}")
-            except (ValueError, RecursionError) as error:  # also integers too long, lists nested too deep
-                yield at.dropped(DropReason.BAD_JSON, str(error))
-            else:
-                yield _row(value, at)
+def _read_file(unit: Unit) -> Iterator[Element]:
+    with files.open_file(unit.path) as file:
+        if unit.stamp is not None and files.stamp_of(file) != unit.stamp:
+            raise RowError(DropReason.UNREADABLE, "has changed since it was listed; read it when nothing writes to it")
+        if unit.kind == "lines":
+            file.seek(unit.start)
+            yield from parse_lines(files.read_chunks(file, unit.end), unit.newline, unit.first_row)
+        elif unit.kind == "row_groups":
+            yield from tables.read_row_groups(file, unit.start, unit.end)
+        else:
+            yield from _read_whole(file, unit.file)
 
 
-def _read_array(path: Path, source: str) -> Iterator[Row | DroppedRow]:
-    """Element by element, so that an array cut off in the middle still gives its whole elements."""
-    # A bad byte becomes half a surrogate pair, so that it costs its own row and not the whole array.
-    text = path.read_bytes().removeprefix(_BOM).decode("utf-8", errors="surrogateescape")
-    decoder = json.JSONDecoder()
-    position, line = _skip_gap(text, text.index("[") + 1), 1
-    counted_to, index = 0, 0
-    while not text.startswith("]", position):
-        line += text.count("\n", counted_to, position)
-        counted_to = position
-        at = Row(value={}, source=Source(file=source, row=index), line=line)
-        try:
-            value, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            yield at.dropped(DropReason.BAD_JSON, f"{error}; the rest of the array cannot be read")
-            return
-        yield _row(value, at)
-        position = _skip_gap(text, position)
-        index += 1
-        if text.startswith(",", position):
-            position = _skip_gap(text, position + 1)
-        elif not text.startswith("]", position):
-            at = Row(value={}, source=Source(file=source, row=index), line=line)
-            yield at.dropped(DropReason.BAD_JSON, "no comma or closing bracket; the rest of the array cannot be read")
-            return
+def _read_whole(file: BinaryIO, name: str) -> Iterator[Element]:
+    peeked = files.peek(files.decompressed_chunks(file), HEAD_BYTES)
+    content = find_content(peeked.head, is_whole=peeked.is_whole, name=name)
+    if content.kind is Kind.LINES:
+        return parse_lines(peeked.chunks, content.newline)
+    if content.kind is Kind.DOCUMENTS:
+        return parse_documents(peeked.chunks)
+    file.seek(0)
+    if file.read(len(PARQUET_MAGIC)) != PARQUET_MAGIC:
+        raise RowError(DropReason.NOT_DATA, "is Parquet inside gzip or zstd; decompress it first")
+    file.seek(0)
+    return tables.read_row_groups(file, 0, -1)
 
 
-def _skip_gap(text: str, position: int) -> int:
-    gap = _JSON_GAP.match(text, position)
-    return gap.end() if gap else position
+def _read_hub(source: str) -> Iterator[Element]:
+    dataset = hub.find_hub_dataset(source)
+    return hub.read_hub_dataset(dataset) if dataset else iter(())
 
 
-def _row(value: object, at: Row) -> Row | DroppedRow:
-    if not isinstance(value, dict):
-        return at.dropped(DropReason.NOT_AN_OBJECT, f"found {type(value).__name__}")
-    return Row(value=cast("JsonObject", value), source=at.source, line=at.line)
-
-
-def _read_parquet(path: Path, source: str) -> Iterator[Row | DroppedRow]:
-    arrow: Any = import_module("pyarrow")  # heavy, and only Parquet files need it
-    parquet: Any = import_module("pyarrow.parquet")
-    index = 0
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            for offset in range(batch.num_rows):
-                at = Row(value={}, source=Source(file=source, row=index), line=0)
-                index += 1
-                try:
-                    value = {name: column[offset].as_py() for name, column in columns.items()}
-                except UnicodeDecodeError as error:
-                    yield at.dropped(DropReason.NOT_UTF8, f"byte {error.start} of a cell: {error.reason}")
-                except (ValueError, OverflowError) as error:  # dates beyond Python's range
-                    yield at.dropped(DropReason.WRONG_TYPE, str(error))
-                else:
-                    yield _row(value, at)
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"cannot read {source} as Parquet: {error}") from error
+def _row(element: Element, file: str) -> Row | DroppedRow:
+    source = Source(file=file, row=element.row)
+    value = message_list(element.value) or element.value
+    if isinstance(value, dict):
+        return Row(value=cast("JsonObject", value), source=source, line=element.line)
+    if not isinstance(value, RowError):
+        value = RowError(DropReason.NOT_AN_OBJECT, f"found {type(value).__name__}")
+    return DroppedRow(source=source, line=element.line, reason=value.reason.value, detail=value.detail)

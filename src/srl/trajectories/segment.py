@@ -1,37 +1,67 @@
-"""Numbered solution -> Steps (4.2 and Fig. 3 of the paper: ``1. **Title** body``).
+"""Solution text -> Steps, by the first splitter whose output passes its own check.
 
-headers.py finds the lines that may begin a step; here it is decided which of them do. The candidates are grouped by
-how they look ("### Step N", "N. **Title**", ...), each look is read as one outline, and the strongest look with at
-least two headers in sequence wins. So a restatement of the problem as a small list before "### Step 1", and a list of
-cases inside a step, stay text.
+The splitters, from the strongest sign to the weakest: numbers with titles (the paper's ``1. **Title** body``),
+headings, plain numbers, bold titles, "Case N", letters, bullets, paragraphs, sentences. Whatever they decide, joining
+the steps' texts gives the text back.
 
-The decision a reader would question: when the numbering starts again at 1 on the top level (a second solution, cases
-that are solved separately), the first run of numbers gives the steps and everything after it belongs to its last
-step. That step is the one the paper does not train on; choosing a later run would put a whole solution into step 1.
+Two limits make actions of them. Pieces of unnumbered text with fewer than ``min_step_chars`` characters join a
+neighbour; numbered steps stay as the expert wrote them. Steps of all kinds with more than ``max_step_chars`` are cut
+once more, by the signs inside them: the first part keeps number and title, the others have the titles they find, or
+none. So step k of a trajectory need not carry the number k.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from srl.trajectories.headers import Header, Kind, Mark, find_headers
+from srl.trajectories.segmentation.cuts import Cut, is_even, merge_short, plain_cut, spans
+from srl.trajectories.segmentation.headers import Header
+from srl.trajectories.segmentation.lists import (
+    bullet_cuts,
+    is_the_solution,
+    letter_cuts,
+    number_cuts,
+    with_surroundings,
+)
+from srl.trajectories.segmentation.marks import bold_cuts, heading_cuts, label_cuts, with_preamble
+from srl.trajectories.segmentation.numbers import header_cuts, numbered_headers
+from srl.trajectories.segmentation.prose import cut_prose
+from srl.trajectories.settings import ReadSettings
 from srl.types import Step
 
-# From the strongest look to the weakest; numbered lines without any mark come last, see _untitled.
-# Paper: B.3 has one look, "1. **Title** body"; the others stand in files of the same kind.
-_LOOKS: tuple[tuple[Kind, Mark], ...] = (
-    ("step", "heading"),
-    ("number", "heading"),
-    ("step", "bold"),
-    ("number", "bold"),
-    ("step", "plain"),
-)
-# Numberings open at once. Real outlines have two or three; the cap keeps the search linear on hostile input.
-_MAX_LEVELS = 8
+# Titles and items that leave more than this share of the text in one piece are not how it is built.
+_LARGEST_SHARE = 0.65
+# How often a step that is too long is cut by the signs inside it; after that only paragraphs and sentences count.
+_MAX_DEPTH = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segmentation:
+    """A text cut into steps, and by what."""
+
+    steps: tuple[Step, ...]
+    """Joining their texts gives the text back; one step where there was no place to cut, none in an empty text."""
+    splitter: str
+    """Name of the splitter that served, a key of ``SPLITTERS``; "" where none did."""
+
+
+def segment(solution: str, settings: ReadSettings) -> Segmentation:
+    r"""Cut ``solution`` with the first splitter whose output passes its own check. Total: any string is allowed.
+
+    >>> text = "Adding the two equations gives $2x = 6.4$, so $x = 3.2$. Now $y = 5 - x = 1.8$ by the first of them."
+    >>> found = segment(text, ReadSettings())
+    >>> found.splitter, [step.body[:12] for step in found.steps]
+    ('sentences', ['Adding the t', 'Now $y = 5 -'])
+    """
+    if not solution:
+        return Segmentation(steps=(), splitter="")
+    name, cuts = _cut(solution, settings, depth=0)
+    return Segmentation(steps=_steps(cuts, solution), splitter=name)
 
 
 def split_steps(solution: str) -> tuple[Step, ...]:
-    r"""Cut ``solution`` into its steps; joining their texts gives ``solution`` back, character by character.
+    r"""Cut ``solution`` at its step numbers and nowhere else, however long or short the steps are.
 
     Text before the first header belongs to the first step, text after the last step's to the last. A text without
     two headers in sequence is one untitled step, an empty text is no step. Total: any string is allowed.
@@ -41,80 +71,112 @@ def split_steps(solution: str) -> tuple[Step, ...]:
     """
     if not solution:
         return ()
-    headers = _choose(find_headers(solution))
-    if not headers:
-        return (Step(title="", text=solution, body=solution.strip()),)
-    starts = [0] + [header.start for header in headers[1:]]
-    ends = [*starts[1:], len(solution)]
+    return _steps(header_cuts(numbered_headers(solution)) or [plain_cut(0)], solution)
+
+
+def _steps(cuts: Sequence[Cut], text: str) -> tuple[Step, ...]:
     return tuple(
-        Step(title=header.title, text=solution[start:end], body=solution[header.body_start : end].strip())
-        for header, start, end in zip(headers, starts, ends, strict=True)
+        Step(title=cut.title, text=text[cut.start : end], body=text[cut.body_start : end].strip())
+        for cut, end in spans(cuts, text)
     )
 
 
-def _choose(candidates: list[Header]) -> list[Header]:
-    """The headers that begin steps: 1, 2, 3, ...; [] if fewer than two are in sequence."""
-    outlines = [
-        outline
-        for kind, mark in _LOOKS
-        if len(outline := _outline([header for header in candidates if (header.kind, header.mark) == (kind, mark)])) > 1
-    ]
-    for outline in outlines:
-        if not any(_is_inside(outline, other) for other in outlines):
-            return _with_unmarked(outline, candidates)
-    return _untitled(candidates)
+def _titled_numbers(text: str, settings: ReadSettings) -> list[Cut]:
+    headers = numbered_headers(text)
+    is_marked = any(header.title or header.mark != "plain" or header.kind == "step" for header in headers)
+    return header_cuts(headers) if is_marked and not _is_outline(headers, text) else []
 
 
-def _outline(headers: list[Header]) -> list[Header]:
-    """The first run 1, 2, 3, ... on the outermost level.
-
-    A header continues the innermost open numbering that it fits, one with the same spacing before others; a 1 that
-    fits none opens a new one inside; what fits nowhere (a number skipped or repeated) is text.
-    """
-    levels: list[list[Header]] = []
-    for header in headers:
-        fitting = [depth for depth, level in enumerate(levels) if level[-1].number + 1 == header.number]
-        if fitting:
-            depth = next((depth for depth in reversed(fitting) if _same_spacing(levels[depth], header)), fitting[-1])
-            del levels[depth + 1 :]
-            levels[-1].append(header)
-        elif header.number == 1:
-            del levels[_MAX_LEVELS - 1 :]
-            levels.append([header])
-    return levels[0] if levels else []
+def _is_outline(headers: list[Header], text: str) -> bool:
+    """Whether most titles have nothing under them: a list of what will be done, and the solution comes after it."""
+    ends = [header.start for header in headers[1:]]
+    empty = sum(
+        bool(header.title) and not text[header.body_start : end].strip()
+        for header, end in zip(headers, ends, strict=False)
+    )
+    return 2 * empty > len(ends)
 
 
-def _same_spacing(level: list[Header], header: Header) -> bool:
-    """Whether ``header`` stands as the items before it: all in paragraphs of their own, or all line under line.
-
-    The blank line before an outline's first item says nothing about the outline.
-    """
-    return len(level) == 1 or level[-1].starts_paragraph == header.starts_paragraph
-
-
-def _is_inside(outline: list[Header], other: list[Header]) -> bool:
-    """Whether ``outline`` lies between two neighbouring headers of ``other``."""
-    first, last = outline[0].start, outline[-1].start
-    return any(before.start < first and last < after.start for before, after in pairwise(other))
+def _plain_numbers(text: str, settings: ReadSettings) -> list[Cut]:
+    headers = numbered_headers(text)
+    if _is_outline(headers, text):
+        return []
+    paragraphs = header_cuts(headers)
+    if paragraphs and is_the_solution(paragraphs, text):
+        return paragraphs
+    return with_surroundings(number_cuts(text), text, settings)
 
 
-def _with_unmarked(outline: list[Header], candidates: list[Header]) -> list[Header]:
-    """``outline`` with the headers of the same kind that carry its numbering on without their marks.
-
-    Experts forget the bold now and then ("4. Therefore ..." after three titled steps). Nothing is taken in that
-    would displace a marked header.
-    """
-    longer = _outline([header for header in candidates if header.kind == outline[0].kind])
-    marked = {header.start for header in outline}
-    extra = [header for header in longer if header.start not in marked]
-    if len(longer) == len(outline) + len(extra) and all(header.starts_paragraph for header in extra):
-        return longer
-    return outline
+def _headings(text: str, settings: ReadSettings) -> list[Cut]:
+    return _even(with_preamble(heading_cuts(text), text, settings), text, settings)
 
 
-def _untitled(candidates: list[Header]) -> list[Header]:
-    """Numbered paragraphs, at least the first without a title. Plain lines without blank ones between are a list."""
-    outline = _outline([header for header in candidates if header.kind == "number"])
-    if len(outline) > 1 and all(header.starts_paragraph or header.mark != "plain" for header in outline[1:]):
-        return outline
-    return []
+def _bold_lines(text: str, settings: ReadSettings) -> list[Cut]:
+    return _even(with_preamble(bold_cuts(text), text, settings), text, settings)
+
+
+def _labels(text: str, settings: ReadSettings) -> list[Cut]:
+    return _even(with_preamble(label_cuts(text), text, settings), text, settings)
+
+
+def _letters(text: str, settings: ReadSettings) -> list[Cut]:
+    return _even(with_surroundings(letter_cuts(text), text, settings), text, settings)
+
+
+def _bullets(text: str, settings: ReadSettings) -> list[Cut]:
+    return _even(with_surroundings(bullet_cuts(text), text, settings), text, settings)
+
+
+def _paragraphs(text: str, settings: ReadSettings) -> list[Cut]:
+    prose = cut_prose(text, settings)
+    return prose.cuts if prose.num_paragraphs else []
+
+
+def _sentences(text: str, settings: ReadSettings) -> list[Cut]:
+    return cut_prose(text, settings).cuts
+
+
+SPLITTERS: dict[str, Callable[[str, ReadSettings], list[Cut]]] = {
+    "titled-numbers": _titled_numbers,
+    "headings": _headings,
+    "plain-numbers": _plain_numbers,
+    "bold-lines": _bold_lines,
+    "labels": _labels,
+    "letters": _letters,
+    "bullets": _bullets,
+    "paragraphs": _paragraphs,
+    "sentences": _sentences,
+}
+"""The splitters by name, in the order in which they are tried."""
+_PROSE = ("paragraphs", "sentences")
+
+
+def _even(cuts: list[Cut], text: str, settings: ReadSettings) -> list[Cut]:
+    merged = merge_short(cuts, text, min_chars=settings.min_step_chars)
+    return merged if is_even(merged, text, share=_LARGEST_SHARE) else []
+
+
+def _cut(text: str, settings: ReadSettings, *, depth: int) -> tuple[str, list[Cut]]:
+    """The splitter that serves and its cuts, none longer than the limit if that is possible."""
+    for name in SPLITTERS if depth < _MAX_DEPTH else _PROSE:
+        cuts = SPLITTERS[name](text, settings)
+        if len(cuts) > 1:
+            return name, _shortened(cuts, text, settings, depth=depth) if name not in _PROSE else cuts
+    return "", [plain_cut(0)]
+
+
+def _shortened(cuts: list[Cut], text: str, settings: ReadSettings, *, depth: int) -> list[Cut]:
+    """``cuts`` with the pieces that are longer than the limit cut once more."""
+    result: list[Cut] = []
+    for cut, end in spans(cuts, text):
+        if not settings.max_step_chars or end - cut.start <= settings.max_step_chars:
+            result.append(cut)
+            continue
+        if len(text[cut.start : cut.head].strip()) >= max(1, settings.min_step_chars):
+            _, before = _cut(text[cut.start : cut.head], settings, depth=depth + 1)
+            result.extend(inner.moved(cut.start) for inner in before)
+            cut = replace(cut, start=cut.head)
+        _, inside = _cut(text[cut.body_start : end], settings, depth=depth + 1)
+        result.append(cut)
+        result.extend(inner.moved(cut.body_start) for inner in inside[1:])
+    return result

@@ -7,8 +7,7 @@ Recognised, for a number N of one to three digits, alone at the start of a top-l
     ### Step N: Title      ### N. Title           **Step N:** body
 
 *Top level* means: not indented, counted from the least indented line of the text (one stray space is forgiven), and
-not inside display math (``\[..\]``, ``$$..$$``, ``\begin..\end``), a code fence or an ``[asy]`` drawing. An opener that
-is never closed protects nothing. Which candidates are the steps is decided in segment.py.
+not protected (``lines``). Which candidates are the steps is decided in ``numbers``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
+
+from srl.trajectories.segmentation.lines import Line, read_lines, top_indent
 
 Kind = Literal["step", "number"]
 """Whether the word "Step" stands before the number."""
@@ -43,49 +44,33 @@ class Header:
     """Whether a blank line, or nothing, stands before it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
-    start: int
-    text: str
-    """Without its line break."""
-    protected: bool = False
-    """Whether it begins inside display math, code or a drawing."""
-
-    @property
-    def is_blank(self) -> bool:
-        return not self.text.strip()
-
-    @property
-    def indent(self) -> int:
-        return len(self.text) - len(self.text.lstrip())
-
-
 # The separator after the number is optional only where a mark makes clear that a header is meant ("### Step 2").
 _MARKER = re.compile(
     r"[ \t]*(?P<heading>#{1,6}[ \t]+)?(?P<bold>\*{2,3}[ \t]*)?(?P<step>(?:[Ss]tep|STEP)[ \t]+)?"
     r"(?P<number>[0-9]{1,3})(?P<separator>[.)]|[ \t]*[:：]|[ \t]+[-–—](?=[ \t]))?"
 )
-_BOLD_OPEN = re.compile(r"[ \t]*\*{2,3}(?=[^*\s])")
+BOLD_OPEN = re.compile(r"[ \t]*\*{2,3}(?=[^*\s])")
 # Bold inside formulas ("$2^{**}$") closes nothing. The dollar rule is pandoc's: "$5 and $6" is money, not a formula.
 _INLINE_TOKEN = re.compile(
     r"\$(?!\s)(?:[^$\\]|\\.)*?(?<!\s)\$(?!\d)|\\\((?:[^\\]|\\[^()])*\\\)|\\.|(?P<close>\*{2,3})", re.DOTALL
 )
 _COLON = re.compile(r"[ \t]*[:：]?")
-_REGION_TOKEN = re.compile(r"\\\\|\\\$|(?P<dollars>\$\$)|(?P<open>\\\[|\\begin\{)|(?P<close>\\\]|\\end\{)")
-_FENCES = {"```": "```", "~~~": "~~~", "[asy]": "[/asy]"}
 
 
-def find_headers(text: str) -> list[Header]:
+def find_headers(text: str, *, hanging: bool = False) -> list[Header]:
     r"""All candidates in ``text``, in order. Total: any string is allowed; linear in the length of the text.
+
+    If ``hanging``, the first line's indentation does not say where the top level is: in texts that were stripped as a
+    whole it alone has lost its own.
 
     >>> [(header.number, header.title) for header in find_headers("1. **Add:** 2+3\n   1. **no**\n2. **Double**: 10")]
     [(1, 'Add'), (2, 'Double')]
     """
-    lines = _protect(_split_lines(text))
-    top_level = min((line.indent for line in lines if not line.is_blank), default=0)
+    lines = read_lines(text)
+    top_level = top_indent(lines[1:] if hanging else lines)
     headers: list[Header] = []
     for index, line in enumerate(lines):
-        if line.protected or line.indent > top_level + 1:
+        if line.protected or line.indent > top_level:
             continue
         following = lines[index + 1].text if index + 1 < len(lines) else ""
         header = _read_header(line, following, starts_paragraph=index == 0 or lines[index - 1].is_blank)
@@ -94,61 +79,7 @@ def find_headers(text: str) -> list[Header]:
     return headers
 
 
-def _split_lines(text: str) -> list[_Line]:
-    lines: list[_Line] = []
-    start = 0
-    for piece in text.split("\n"):  # not splitlines(): a form feed or U+2028 inside a formula ends no line
-        lines.append(_Line(start=start, text=piece))
-        start += len(piece) + 1
-    return lines
-
-
-def _protect(lines: list[_Line]) -> list[_Line]:
-    """Mark the lines that begin inside a region which cannot hold a header."""
-    protected = _fenced(lines)
-    depth, in_dollars, opened_at = 0, False, 0
-    for index, line in enumerate(lines):
-        if index in protected:
-            continue
-        if line.is_blank:  # TeX allows no blank line in display math, so what is open here was never meant as math
-            depth, in_dollars = 0, False
-            continue
-        was_open = depth > 0 or in_dollars
-        for token in _REGION_TOKEN.finditer(line.text):
-            if token["dollars"]:
-                in_dollars = not in_dollars
-            elif token["open"]:
-                depth += 1
-            elif token["close"]:
-                depth = max(0, depth - 1)
-        is_open = depth > 0 or in_dollars
-        if was_open and not is_open:
-            protected.update(range(opened_at + 1, index + 1))
-        if is_open and not was_open:
-            opened_at = index
-    return [
-        _Line(start=line.start, text=line.text, protected=True) if index in protected else line
-        for index, line in enumerate(lines)
-    ]
-
-
-def _fenced(lines: list[_Line]) -> set[int]:
-    """Indices of the lines in closed code fences and drawings."""
-    fenced: set[int] = set()
-    closer, opened_at = "", 0
-    for index, line in enumerate(lines):
-        stripped = line.text.strip()
-        if closer and closer in stripped:
-            fenced.update(range(opened_at, index + 1))
-            closer = ""
-        elif not closer:
-            opener = next((fence for fence in _FENCES if stripped.startswith(fence)), "")
-            if opener and _FENCES[opener] not in stripped.removeprefix(opener):
-                closer, opened_at = _FENCES[opener], index
-    return fenced
-
-
-def _read_header(line: _Line, following: str, *, starts_paragraph: bool) -> Header | None:
+def _read_header(line: Line, following: str, *, starts_paragraph: bool) -> Header | None:
     """The header on ``line``, None if there is none; ``following`` is the next line, where a title may end."""
     marker = _MARKER.match(line.text)
     if marker is None or not _is_header(marker):
@@ -159,8 +90,8 @@ def _read_header(line: _Line, following: str, *, starts_paragraph: bool) -> Head
         window = line.text
         if following.strip() and _MARKER.match(following) is None:
             window += "\n" + following
-        opening = marker if marker["bold"] else _BOLD_OPEN.match(window, marker.end())
-        closing = _find_close(window, opening.end()) if opening else None
+        opening = marker if marker["bold"] else BOLD_OPEN.match(window, marker.end())
+        closing = find_bold_close(window, opening.end()) if opening else None
         if opening is None or closing is None:
             if marker["bold"]:
                 return None  # "**3. " that never closes: too broken to be sure
@@ -192,5 +123,6 @@ def _is_header(marker: re.Match[str]) -> bool:
     return separator in {".", ")"} and (not following.strip() or following == "*")
 
 
-def _find_close(window: str, start: int) -> re.Match[str] | None:
+def find_bold_close(window: str, start: int) -> re.Match[str] | None:
+    """The mark that closes the bold text which begins at ``start``, None where there is none."""
     return next((token for token in _INLINE_TOKEN.finditer(window, start) if token["close"]), None)

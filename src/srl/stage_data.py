@@ -1,0 +1,209 @@
+"""Recipe's stage -> its examples and its scoring; this is the whole difference between SRL, RLVR, R3 and one-step.
+
+``build_stage`` reads the expert data and needs no model, so that a recipe with a wrong file fails at once.
+``fit_prompts`` then makes the prompts fit into the policy's window, by its tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from srl.config import StageConfig
+from srl.context import ContextLimits, FastTokenizer, fit_example
+from srl.engines.transformers import render
+from srl.errors import ConfigError, DataError
+from srl.example_store import ExampleStore, hold_out, load_examples
+from srl.examples import ExampleSettings
+from srl.parsing import parse_solution, parse_step
+from srl.rewards.outcome import outcome_reward
+from srl.rewards.similarity import similarity_reward
+from srl.rollouts import Scoring
+from srl.token_lengths import UNUSABLE, prompt_lengths
+from srl.trainer import Stage
+from srl.training_examples import (
+    MakeExample,
+    TrainingExamples,
+    one_step_example,
+    problem_example,
+    start_example,
+    step_example,
+    step_id,
+)
+from srl.types import StepExample
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageData:
+    """A stage and what was left out on the way to it."""
+
+    stage: Stage
+    """Examples and scoring."""
+    dropped: dict[str, int]
+    """Counts by reason: rows that could not be read, steps without a target, prompts that are too long."""
+
+
+def build_stage(name: str, config: StageConfig, *, seed: int) -> StageData:
+    """Read the stage's data and make its prompts. Raises DataError when nothing is left to train on."""
+    settings = example_settings(config)
+    loaded = load_examples(config.data.train, settings)
+    dropped = loaded.dropped + Counter({f"{reason} (setting)": n for reason, n in loaded.left_out.items()})
+    del dropped["last_step (setting)"]  # the paper's own rule, and no news
+    store, held_out = loaded.store, set[str]()
+    if config.data.validation:
+        checked = load_examples(config.data.validation, settings)
+        dropped.update({f"validation: {reason}": count for reason, count in checked.dropped.items()})
+        _refuse_shared_problems(name, config, store, checked.store)
+        validation = _examples(checked.store, config, dropped, lambda trajectory_id: True)
+    else:
+        if config.data.num_validation_trajectories:
+            held_out = hold_out(store.trajectories, config.data.num_validation_trajectories, seed)
+        validation = _examples(store, config, dropped, held_out.__contains__)
+    training = _examples(store, config, dropped, lambda trajectory_id: trajectory_id not in held_out)
+    stage = Stage(
+        name=name,
+        config=config,
+        training=training,
+        validation=validation.subset(range(min(len(validation), config.schedule.num_validation_examples))),
+        scoring=_scoring(config),
+    )
+    if not stage.training:
+        raise DataError(f"stage {name}: {config.data.train} leaves nothing to train on; left out: {dict(dropped)}")
+    for examples in (training, validation):
+        if examples:
+            examples[0]  # a kind of data that this stage cannot ask about is an error now, not after loading a model
+    return StageData(stage=stage, dropped=dict(dropped))
+
+
+def example_settings(config: StageConfig) -> ExampleSettings:
+    """Which steps of a trajectory the stage reads."""
+    data = config.data
+    # What asks for whole solutions needs one row per trajectory, and the last step's row has all of it.
+    return ExampleSettings(
+        include_last_step=data.include_last_step or data.one_step or config.kind == "rlvr",
+        min_target_chars=data.min_target_chars,
+        max_target_chars=data.max_target_chars,
+        max_per_trajectory=data.max_examples_per_trajectory,
+        context_turns=config.prompt.context_turns,
+    )
+
+
+def fit_prompts(
+    data: StageData, model_config: Any, tokenizer: PreTrainedTokenizerBase, *, save_lengths: bool = True
+) -> tuple[StageData, Sequence[int]]:
+    """Cut agents' contexts and leave out examples whose prompts are too long; also returns the lengths of the rest.
+
+    The measured lengths are kept beside the data if ``save_lengths``.
+    """
+    stage, config = data.stage, data.stage.config
+    window = getattr(model_config, "max_position_embeddings", None) or 2**31
+    room = window - config.sampling.max_completion_tokens
+    limit = min(room, config.prompt.max_prompt_tokens or room)
+
+    limits = ContextLimits(max_observation_tokens=config.prompt.max_observation_tokens, max_prompt_tokens=limit)
+    make = _make(config)
+
+    def fit(example: StepExample) -> StepExample | None:
+        if example.kind != "agent":  # solutions are never cut, and all of them are measured together
+            return example
+        return fit_example(
+            example,
+            render=lambda shown: render(make(shown).prompt, tokenizer),
+            tokenizer=cast("FastTokenizer", tokenizer),
+            limits=limits,
+            marker=config.prompt.texts.agent_cut_marker,
+        )
+
+    settings = f"observation {config.prompt.max_observation_tokens} prompt {limit}"
+
+    def shorten(examples: TrainingExamples, source: str) -> tuple[TrainingExamples, list[int]]:
+        fitted = examples.fitted(fit, settings)
+        lengths = prompt_lengths(fitted, tokenizer, source, save=save_lengths)
+        places = [place for place, length in enumerate(lengths) if length != UNUSABLE and length <= limit]
+        return fitted.subset(places), [int(lengths[place]) for place in places]
+
+    if not isinstance(stage.training, TrainingExamples) or not isinstance(stage.validation, TrainingExamples):
+        raise TypeError("fit_prompts takes what build_stage returns")
+    training, lengths = shorten(stage.training, config.data.train)
+    if not training:
+        raise ConfigError(
+            f"stage {stage.name}: no prompt fits into {limit} tokens (the model's window of {window}, "
+            f"max_completion_tokens = {config.sampling.max_completion_tokens}, max_prompt_tokens = "
+            f"{config.prompt.max_prompt_tokens or 'all the rest'}); lower max_completion_tokens or choose another model"
+        )
+    validation, _ = shorten(stage.validation, config.data.validation or config.data.train)
+    num_dropped = len(stage.training) + len(stage.validation) - len(training) - len(validation)
+    dropped = data.dropped | ({"prompt_too_long": num_dropped} if num_dropped else {})
+    return StageData(stage=replace(stage, training=training, validation=validation), dropped=dropped), lengths
+
+
+def _examples(
+    store: ExampleStore, config: StageConfig, dropped: Counter[str], is_wanted: Callable[[str], bool]
+) -> TrainingExamples:
+    """The rows of ``store`` that the stage asks about, of the trajectories that are wanted."""
+    by_step = (config.kind == "srl" and not config.data.one_step) or config.data.starts == "expert_steps"
+    rows = [row for row in range(len(store)) if is_wanted(store.owner(row).trajectory_id)]
+    if not by_step:
+        rows = _last_rows(store, rows)
+    if config.data.one_step:
+        whole = [row for row in rows if store.step_index(row) == store[row].num_steps - 1]
+        if len(whole) < len(rows):
+            dropped["last_step_missing"] += len(rows) - len(whole)
+        rows = whole
+    if config.kind == "rlvr":
+        answered = [row for row in rows if store.owner(row).has_answer]
+        if len(answered) < len(rows):
+            dropped["no_answer"] += len(rows) - len(answered)
+        rows = answered
+    owners = [store.owner(row).trajectory_id for row in rows]
+    ids = [step_id(owner, store.step_index(row)) if by_step else owner for owner, row in zip(owners, rows, strict=True)]
+    settings = repr((config.kind, config.data.one_step, config.data.starts, config.prompt))
+    return TrainingExamples(store, rows, _make(config), ids=ids, settings=settings)
+
+
+def _last_rows(store: ExampleStore, rows: Sequence[int]) -> list[int]:
+    """Of each trajectory the row of its latest step, whatever the order of the rows."""
+    latest: dict[str, int] = {}
+    for row in rows:
+        owner = store.owner(row).trajectory_id
+        if store.step_index(row) >= store.step_index(latest.setdefault(owner, row)):
+            latest[owner] = row
+    return list(latest.values())
+
+
+def _make(config: StageConfig) -> MakeExample:
+    prompt = config.prompt
+    if config.kind == "rlvr":
+        make = start_example if config.data.starts == "expert_steps" else problem_example
+        return partial(make, texts=prompt.texts)
+    if config.data.one_step:
+        return partial(one_step_example, texts=prompt.texts)
+    return partial(
+        step_example, context_in=prompt.context_in, title_in_prompt=prompt.title_in_prompt, texts=prompt.texts
+    )
+
+
+def _scoring(config: StageConfig) -> Scoring:
+    if config.kind == "rlvr":
+        # Paper: 5.1 rewards the final answer and says nothing of solutions that are cut or cannot be read.
+        # A solution that cannot be read or was cut is wrong, as in any evaluation; there is no further penalty.
+        return Scoring(parse=parse_solution, reward=outcome_reward, format_penalty=0.0)
+    reward = similarity_reward(autojunk=config.reward.autojunk, first_argument=config.reward.first_argument)
+    # A whole solution may think anywhere between its steps; a single step thinks first.
+    parse = parse_solution if config.data.one_step else parse_step
+    return Scoring(parse=parse, reward=reward, format_penalty=config.reward.format_penalty)
+
+
+def _refuse_shared_problems(name: str, config: StageConfig, training: ExampleStore, checked: ExampleStore) -> None:
+    known = {trajectory.problem_digest for trajectory in training.trajectories}
+    shared = [trajectory for trajectory in checked.trajectories if trajectory.problem_digest in known]
+    if shared:
+        raise DataError(
+            f"stage {name}: {len(shared)} problems stand in both {config.data.train} and {config.data.validation}, "
+            f"for instance that of {shared[0].trajectory_id!r}; validation must be held out"
+        )

@@ -1,0 +1,139 @@
+"""Stored step examples -> the prompts of a stage, each made when it is drawn.
+
+What a stage asks for is a function from a step example to a training example; there are four:
+
+    step_example       the expert's next step (SRL)
+    one_step_example   the expert's whole solution (the one-step ablation, Table 3)
+    problem_example    a solution with the right final answer (RLVR)
+    start_example      the same, continued from the expert's steps so far (R3's starts)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import overload
+
+from srl.errors import DataError
+from srl.example_store import ExampleStore
+from srl.prompts import ContextPlace, PromptTexts, solve_prompt, step_prompt
+from srl.types import StepExample, TrainingExample
+
+MakeExample = Callable[[StepExample], TrainingExample]
+FitExample = Callable[[StepExample], StepExample | None]
+"""The example with its observations cut to the token budget, None where even the problem does not fit."""
+
+
+class TrainingExamples(Sequence[TrainingExample]):
+    """Some rows of a store as training examples, made anew each time one is asked for."""
+
+    def __init__(
+        self, store: ExampleStore, rows: Sequence[int], make: MakeExample, *, ids: Sequence[str], settings: str
+    ) -> None:
+        """``settings`` names everything that ``make`` depends on beside the example."""
+        self._store, self._make, self._settings = store, make, settings
+        self._rows = list(rows)
+        self.ids = list(ids)
+        """The example ids, in order."""
+        self._fit: FitExample | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingExample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TrainingExample]: ...
+    def __getitem__(self, index: int | slice) -> TrainingExample | list[TrainingExample]:
+        """One example, or a list of some. Raises DataError for one that ``fitted`` should have left out."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        example = self.try_get(index)
+        if example is None:
+            raise DataError(f"the prompt of {self.ids[index]} does not fit into the token budget")
+        return example
+
+    def try_get(self, index: int) -> TrainingExample | None:
+        """The example, None where its prompt cannot be made to fit."""
+        example: StepExample | None = self._store[self._rows[index]]
+        if self._fit is not None:
+            example = self._fit(example)
+        return None if example is None else self._make(example)
+
+    def fitted(self, fit: FitExample, settings: str) -> TrainingExamples:
+        """The same examples, each through ``fit`` before its prompt is made."""
+        copy = self.subset(range(len(self)))
+        copy._fit, copy._settings = fit, f"{self._settings}\n{settings}"
+        return copy
+
+    def subset(self, places: Sequence[int]) -> TrainingExamples:
+        """The examples at ``places``, in that order."""
+        rows, ids = [self._rows[place] for place in places], [self.ids[place] for place in places]
+        copy = TrainingExamples(self._store, rows, self._make, ids=ids, settings=self._settings)
+        copy._fit = self._fit
+        return copy
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any word of any prompt or target, not with their order."""
+        digests = sorted(self._store.digest(row) for row in self._rows)
+        return hashlib.sha256(self._settings.encode() + b"".join(digests)).hexdigest()[:16]
+
+
+def step_example(
+    example: StepExample, *, context_in: ContextPlace, title_in_prompt: bool, texts: PromptTexts
+) -> TrainingExample:
+    """Predict the expert's next step; with its title given, only what stands under it."""
+    return TrainingExample(
+        example_id=step_id(example.trajectory_id, example.step_index),
+        prompt=step_prompt(example, context_in=context_in, title_in_prompt=title_in_prompt, texts=texts),
+        target=step_target(example, title_in_prompt=title_in_prompt),
+    )
+
+
+def step_target(example: StepExample, *, title_in_prompt: bool) -> str:
+    """What ``step_prompt`` asks for: the step, or with its title in the prompt only what stands under it."""
+    is_titled = title_in_prompt and example.title != "" and example.target_body != ""
+    return example.target_body if is_titled else example.target_action
+
+
+def one_step_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
+    """From the last step's example: write the whole solution at once, compared with the expert's whole solution."""
+    _refuse_agent(example, "asked for in one step; set data.one_step = false")
+    return TrainingExample(
+        example_id=example.trajectory_id,
+        prompt=solve_prompt(example.problem, texts=texts),
+        target=("".join(example.context) + example.target_action).strip(),
+    )
+
+
+def problem_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
+    """Solve the problem from its beginning, judged by the final answer."""
+    _refuse_agent(example, 'written without an environment; set kind = "srl"')
+    return TrainingExample(
+        example_id=example.trajectory_id, prompt=solve_prompt(example.problem, texts=texts), target=example.answer or ""
+    )
+
+
+def start_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
+    """Continue the expert's first ``step_index`` steps, judged by the final answer (R3, arXiv 2402.05808)."""
+    _refuse_agent(example, 'written without an environment; set kind = "srl"')
+    so_far = "".join(f"{step.strip()}\n\n" for step in example.context)
+    return TrainingExample(
+        example_id=step_id(example.trajectory_id, example.step_index),
+        prompt=replace(solve_prompt(example.problem, texts=texts), assistant_prefix=so_far),
+        target=example.answer or "",
+    )
+
+
+def _refuse_agent(example: StepExample, what: str) -> None:
+    if example.kind == "agent":
+        raise DataError(
+            f"{example.source.file} holds an agent's actions; they answer observations and cannot be {what}"
+        )
+
+
+def step_id(trajectory_id: str, step_index: int) -> str:
+    """The id of a training example that belongs to one step."""
+    return f"{trajectory_id}#{step_index}"

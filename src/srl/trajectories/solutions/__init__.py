@@ -1,0 +1,1 @@
+"""Written solutions -> Trajectory: one file per format."""

@@ -1,0 +1,241 @@
+"""What each kind of stage asks about, and how prompts are made to fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import tiny_policy
+
+from srl import token_lengths
+from srl.config import DataConfig, PromptConfig, SamplingConfig, StageConfig
+from srl.decomposition.run import decompose
+from srl.engines.transformers import render
+from srl.errors import ConfigError, DataError
+from srl.prompts import PromptTexts
+from srl.stage_data import StageData, build_stage, fit_prompts
+from srl.token_lengths import CACHE_FOLDER, UNUSABLE, prompt_lengths, tokenizer_hash
+from srl.training_examples import TrainingExamples
+
+SOLUTION = "1. **Add** 2+{n}={s}\n\n2. **Double** {s}*2={d}\n\n3. **Conclude** The answer is \\boxed{{{d}}}."
+TEXTS = PromptTexts(step_system="next", solve_system="solve", agent_system="act")
+OBSERVATION = "".join(f"line {number} of what came back\n" for number in range(40))
+
+
+@pytest.fixture
+def solutions(tmp_path: Path) -> str:
+    rows = [
+        {"id": f"t{n}", "problem": f"What is (2+{n})*2?", "solution": SOLUTION.format(n=n, s=2 + n, d=4 + 2 * n)}
+        for n in range(6)
+    ]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> str:
+    """Three logs of five actions, as chats."""
+    rows = []
+    for number in range(3):
+        messages = [{"role": "system", "content": "tools"}, {"role": "user", "content": f"Fix bug {number}."}]
+        for turn in range(5):
+            messages.append({"role": "assistant", "content": f"try {number}.{turn}"})
+            messages.append({"role": "user", "content": OBSERVATION})
+        rows.append({"id": f"log{number}", "messages": messages})
+    path = tmp_path / "logs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def stage_of(source: str, kind: str = "srl", *, prompt: PromptConfig | None = None, **data: Any) -> StageData:
+    config = StageConfig(
+        kind=kind,  # type: ignore[arg-type]
+        data=DataConfig(train=source, **({"num_validation_trajectories": 0} | data)),
+        prompt=prompt or PromptConfig(texts=TEXTS),
+        sampling=SamplingConfig(max_completion_tokens=32),
+    )
+    return build_stage("s", config, seed=0)
+
+
+def test_one_step_asks_for_the_whole_solution(solutions: str) -> None:
+    stage = stage_of(solutions, one_step=True).stage
+    assert [example.example_id for example in stage.training] == [f"t{n}" for n in range(6)]
+    example = stage.training[2]
+    assert example.target == SOLUTION.format(n=2, s=4, d=8)
+    assert example.prompt.messages[0]["content"] == "solve"
+    assert example.prompt.assistant_prefix == ""
+    parsed = stage.scoring.parse("<think>a</think>x<think>b</think>y", "stop")
+    assert stage.scoring.reward(parsed.action, "xy") > 0.5
+    assert stage.scoring.format_penalty == -1.0
+
+
+def test_reverse_starts_continue_the_experts_steps(solutions: str) -> None:
+    stage = stage_of(solutions, "rlvr", starts="expert_steps").stage
+    assert [example.example_id for example in stage.training] == [f"t{n}#{k}" for n in range(6) for k in range(3)]
+    first, second, third = stage.training[:3]
+    assert (first.prompt.assistant_prefix, first.target) == ("", "4")
+    assert second.prompt.assistant_prefix == "1. **Add** 2+0=2\n\n"
+    assert third.prompt.assistant_prefix == "1. **Add** 2+0=2\n\n2. **Double** 2*2=4\n\n"
+    assert first.prompt.messages == second.prompt.messages == third.prompt.messages
+    assert stage.scoring.reward("3. **Conclude** so \\boxed{4}", "4") == 1.0
+
+
+def test_a_whole_solution_needs_its_last_step_wherever_it_stands(solutions: str) -> None:
+    place = Path(solutions).with_name("steps.jsonl")
+    decompose(solutions, place)
+    lines = place.read_text().splitlines(keepends=True)
+    del lines[-1]  # the last step of t5
+    place.write_text("".join(lines[::-1]))
+    data = stage_of(str(place), one_step=True)
+    assert [example.example_id for example in data.stage.training] == ["t4", "t3", "t2", "t1", "t0"]
+    assert all(example.target.endswith("}.") for example in data.stage.training)
+    assert data.dropped == {"last_step_missing": 1}
+
+
+def test_a_final_answer_is_not_asked_of_agents(logs: str) -> None:
+    place = Path(logs).with_name("steps.jsonl")
+    decompose(logs, place)
+    place.write_text(place.read_text().replace('"answer": null', '"answer": "7"'))
+    for starts in ("problem", "expert_steps"):
+        with pytest.raises(DataError, match='kind = "srl"'):
+            stage_of(str(place), "rlvr", starts=starts)
+
+
+def test_limits_and_caps_are_counted(solutions: str) -> None:
+    data = stage_of(solutions, max_target_chars=17, include_last_step=True)
+    assert data.dropped == {"target_too_long (setting)": 6 + 6}  # "1. **Add** 2+0=2" has 16 characters, the others more
+    data = stage_of(solutions, max_examples_per_trajectory=1)
+    assert len(data.stage.training) == 6
+    assert data.dropped == {"over_max_per_trajectory (setting)": 6}
+
+
+def test_agents_actions_are_asked_for_with_their_last_rounds(logs: str) -> None:
+    stage = stage_of(logs).stage
+    assert [example.example_id for example in stage.training[:4]] == [f"log0#{k}" for k in range(4)]
+    prompt = stage.training[3].prompt.messages[1]["content"]
+    assert stage.training[3].target == "try 0.3"
+    assert "try 0.1" in prompt
+    assert "try 0.2" in prompt
+    assert "try 0.0" not in prompt
+    assert prompt.count("line 39 of") == 2
+    longer = stage_of(logs, prompt=PromptConfig(texts=TEXTS, context_turns=3)).stage
+    assert "try 0.0" in longer.training[3].prompt.messages[1]["content"]
+
+
+def test_what_cannot_be_asked_of_agents_is_an_error_before_a_model_is_loaded(logs: str) -> None:
+    with pytest.raises(DataError, match=r"one_step = false"):
+        stage_of(logs, one_step=True)
+    with pytest.raises(DataError, match=r'context_in = "user"'):
+        stage_of(logs, prompt=PromptConfig(texts=TEXTS, context_in="assistant"))
+    with pytest.raises(DataError, match="nothing to train on"):
+        stage_of(logs, "rlvr")
+
+
+@pytest.mark.parametrize("shape", ["logs", "examples.jsonl", "shards", "examples.parquet"])
+def test_agents_prompts_are_cut_to_the_budget(logs: str, tmp_path: Path, shape: str) -> None:
+    """The same prompts, whether training reads the logs or what decompose made of them."""
+    source = logs
+    if shape != "logs":
+        source = str(tmp_path / shape)
+        decompose(logs, Path(source))
+    model, tokenizer = tiny_policy()
+    limits = PromptConfig(texts=TEXTS, max_observation_tokens=100, max_prompt_tokens=300)
+    data, lengths = fit_prompts(stage_of(source, prompt=limits), model.config, tokenizer)
+    training = data.stage.training
+    assert len(training) == len(lengths) == 12
+    rendered = [render(example.prompt, tokenizer) for example in training]
+    counted = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in rendered]
+    assert counted == list(lengths)
+    assert max(counted) <= 300
+    assert "characters left out" in rendered[3]
+    assert all(f"Fix bug {number // 4}." in text for number, text in enumerate(rendered))
+    with pytest.raises(ConfigError, match="no prompt fits into 5 tokens"):
+        fit_prompts(stage_of(source, prompt=PromptConfig(texts=TEXTS, max_prompt_tokens=5)), model.config, tokenizer)
+
+
+def examples_of(source: str, texts: PromptTexts = TEXTS) -> TrainingExamples:
+    training = stage_of(source, prompt=PromptConfig(texts=texts)).stage.training
+    assert isinstance(training, TrainingExamples)
+    return training
+
+
+def test_lengths_are_measured_once_and_kept_beside_the_data(solutions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, tokenizer = tiny_policy()
+    examples = examples_of(solutions)
+    lengths = prompt_lengths(examples, tokenizer, solutions)
+    texts = [render(example.prompt, tokenizer) for example in examples]
+    assert list(lengths) == [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    (kept,) = (Path(solutions).parent / CACHE_FOLDER).iterdir()
+    assert kept.name.endswith(f"-{tokenizer_hash(tokenizer)}.npy")
+    monkeypatch.setattr(token_lengths, "_measure", None)  # measuring again would fail
+    assert np.array_equal(prompt_lengths(examples_of(solutions), tokenizer, solutions), lengths)
+
+
+def test_other_words_other_tokenizers_and_broken_files_are_measured_again(solutions: str) -> None:
+    _, tokenizer = tiny_policy()
+    examples = examples_of(solutions)
+    lengths = prompt_lengths(examples, tokenizer, solutions)
+    folder = Path(solutions).parent / CACHE_FOLDER
+    (kept,) = folder.iterdir()
+    for damage in (b"", kept.read_bytes()[:-3], b"\x80\x04K\x01."):
+        kept.write_bytes(damage)
+        assert np.array_equal(prompt_lengths(examples, tokenizer, solutions), lengths)
+    prompt_lengths(examples_of(solutions, PromptTexts(step_system="longer text")), tokenizer, solutions)
+    assert len(list(folder.iterdir())) == 2
+    template = tokenizer.chat_template
+    tokenizer.chat_template = f"{template}x"
+    assert len(prompt_lengths(examples, tokenizer, solutions)) == 12
+    assert len(list(folder.iterdir())) == 3
+    before = tokenizer_hash(tokenizer)
+    tokenizer.bos_token = tokenizer.pad_token  # which a chat template may write
+    assert tokenizer_hash(tokenizer) != before
+
+
+def test_lengths_follow_the_order_of_the_examples(solutions: str) -> None:
+    """A file of step examples whose lines change places holds the same words."""
+    place = Path(solutions).with_name("steps.jsonl")
+    decompose(solutions, place)
+    _, tokenizer = tiny_policy()
+    lengths = list(prompt_lengths(examples_of(str(place)), tokenizer, str(place)))
+    place.write_text("".join(place.read_text().splitlines(keepends=True)[::-1]))
+    assert list(prompt_lengths(examples_of(str(place)), tokenizer, str(place))) == lengths[::-1] != lengths
+
+
+def test_a_user_without_a_home(solutions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without an account
+    assert len(prompt_lengths(examples_of(solutions), tiny_policy()[1], solutions)) == 12
+
+
+def test_where_nothing_can_be_written_lengths_are_measured_each_time(
+    solutions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, tokenizer = tiny_policy()
+    place = Path(solutions).parent
+    (place / CACHE_FOLDER).write_text("a file where the folder would be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / CACHE_FOLDER))
+    assert len(prompt_lengths(examples_of(solutions), tokenizer, solutions)) == 12
+
+
+def test_a_prompt_that_cannot_fit_has_no_length(logs: str) -> None:
+    _, tokenizer = tiny_policy()
+    examples = examples_of(logs).fitted(lambda example: None if example.step_index == 1 else example, "none")
+    lengths = prompt_lengths(examples, tokenizer, logs)
+    assert [place for place, length in enumerate(lengths) if length == UNUSABLE] == [1, 5, 9]
+    with pytest.raises(DataError, match="log0#1 does not fit"):
+        examples[1]
+
+
+def test_the_fingerprint_changes_with_words_and_not_with_order(solutions: str) -> None:
+    examples = examples_of(solutions)
+    assert examples.subset(list(range(len(examples)))[::-1]).fingerprint == examples.fingerprint
+    assert examples.subset(range(3)).fingerprint != examples.fingerprint
+    assert examples_of(solutions, PromptTexts(step_system="x")).fingerprint != examples.fingerprint
+    text = Path(solutions).read_text().replace("What is (2+3)", "What was (2+3)")
+    Path(solutions).write_text(text)
+    assert examples_of(solutions).fingerprint != examples.fingerprint
