@@ -247,3 +247,10 @@ def test_real_file(shared_data: Callable[[str], Path]) -> None:
         {example.problem for example in store if (example.trajectory_id in held_out) == side} for side in (0, 1)
     ]
     assert not problems[0] & problems[1]
+
+
+def test_training_on_logs_of_calls_reads_each_conversation_once(shared_data: Callable[[str], Path]) -> None:
+    """As decompose does: four of the eight logs of calls are the beginnings of later ones."""
+    loaded = load_examples(str(shared_data("swe/openhands_llm_logs")), ALL)
+    assert len(loaded.store.trajectories) == 4
+    assert loaded.dropped == {"superseded": 4, "too_few_steps": 2}

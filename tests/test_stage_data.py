@@ -19,6 +19,7 @@ from srl.prompts import PromptTexts
 from srl.stage_data import StageData, build_stage, fit_prompts
 from srl.token_lengths import CACHE_FOLDER, UNUSABLE, prompt_lengths, tokenizer_hash
 from srl.training_examples import TrainingExamples
+from srl.types import StepExample
 
 SOLUTION = "1. **Add** 2+{n}={s}\n\n2. **Double** {s}*2={d}\n\n3. **Conclude** The answer is \\boxed{{{d}}}."
 TEXTS = PromptTexts(step_system="next", solve_system="solve", agent_system="act")
@@ -166,29 +167,29 @@ def examples_of(source: str, texts: PromptTexts = TEXTS) -> TrainingExamples:
 def test_lengths_are_measured_once_and_kept_beside_the_data(solutions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, tokenizer = tiny_policy()
     examples = examples_of(solutions)
-    lengths = prompt_lengths(examples, tokenizer, solutions)
+    lengths = prompt_lengths(examples, tokenizer, solutions, limit=512)
     texts = [render(example.prompt, tokenizer) for example in examples]
     assert list(lengths) == [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     (kept,) = (Path(solutions).parent / CACHE_FOLDER).iterdir()
     assert kept.name.endswith(f"-{tokenizer_hash(tokenizer)}.npy")
     monkeypatch.setattr(token_lengths, "_measure", None)  # measuring again would fail
-    assert np.array_equal(prompt_lengths(examples_of(solutions), tokenizer, solutions), lengths)
+    assert np.array_equal(prompt_lengths(examples_of(solutions), tokenizer, solutions, limit=512), lengths)
 
 
 def test_other_words_other_tokenizers_and_broken_files_are_measured_again(solutions: str) -> None:
     _, tokenizer = tiny_policy()
     examples = examples_of(solutions)
-    lengths = prompt_lengths(examples, tokenizer, solutions)
+    lengths = prompt_lengths(examples, tokenizer, solutions, limit=512)
     folder = Path(solutions).parent / CACHE_FOLDER
     (kept,) = folder.iterdir()
     for damage in (b"", kept.read_bytes()[:-3], b"\x80\x04K\x01."):
         kept.write_bytes(damage)
-        assert np.array_equal(prompt_lengths(examples, tokenizer, solutions), lengths)
-    prompt_lengths(examples_of(solutions, PromptTexts(step_system="longer text")), tokenizer, solutions)
+        assert np.array_equal(prompt_lengths(examples, tokenizer, solutions, limit=512), lengths)
+    prompt_lengths(examples_of(solutions, PromptTexts(step_system="longer text")), tokenizer, solutions, limit=512)
     assert len(list(folder.iterdir())) == 2
     template = tokenizer.chat_template
     tokenizer.chat_template = f"{template}x"
-    assert len(prompt_lengths(examples, tokenizer, solutions)) == 12
+    assert len(prompt_lengths(examples, tokenizer, solutions, limit=512)) == 12
     assert len(list(folder.iterdir())) == 3
     before = tokenizer_hash(tokenizer)
     tokenizer.bos_token = tokenizer.pad_token  # which a chat template may write
@@ -200,16 +201,16 @@ def test_lengths_follow_the_order_of_the_examples(solutions: str) -> None:
     place = Path(solutions).with_name("steps.jsonl")
     decompose(solutions, place)
     _, tokenizer = tiny_policy()
-    lengths = list(prompt_lengths(examples_of(str(place)), tokenizer, str(place)))
+    lengths = list(prompt_lengths(examples_of(str(place)), tokenizer, str(place), limit=512))
     place.write_text("".join(place.read_text().splitlines(keepends=True)[::-1]))
-    assert list(prompt_lengths(examples_of(str(place)), tokenizer, str(place))) == lengths[::-1] != lengths
+    assert list(prompt_lengths(examples_of(str(place)), tokenizer, str(place), limit=512)) == lengths[::-1] != lengths
 
 
 def test_a_user_without_a_home(solutions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without an account
-    assert len(prompt_lengths(examples_of(solutions), tiny_policy()[1], solutions)) == 12
+    assert len(prompt_lengths(examples_of(solutions), tiny_policy()[1], solutions, limit=512)) == 12
 
 
 def test_where_nothing_can_be_written_lengths_are_measured_each_time(
@@ -219,13 +220,21 @@ def test_where_nothing_can_be_written_lengths_are_measured_each_time(
     place = Path(solutions).parent
     (place / CACHE_FOLDER).write_text("a file where the folder would be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / CACHE_FOLDER))
-    assert len(prompt_lengths(examples_of(solutions), tokenizer, solutions)) == 12
+    assert len(prompt_lengths(examples_of(solutions), tokenizer, solutions, limit=512)) == 12
 
 
 def test_a_prompt_that_cannot_fit_has_no_length(logs: str) -> None:
     _, tokenizer = tiny_policy()
-    examples = examples_of(logs).fitted(lambda example: None if example.step_index == 1 else example, "none")
-    lengths = prompt_lengths(examples, tokenizer, logs)
+
+    class Refusing:
+        def cut(self, example: StepExample) -> StepExample:
+            return example
+
+        def fit(self, example: StepExample) -> StepExample | None:
+            return None if example.step_index == 1 else example
+
+    examples = examples_of(logs).fitted(Refusing(), "none")
+    lengths = prompt_lengths(examples, tokenizer, logs, limit=1)
     assert [place for place, length in enumerate(lengths) if length == UNUSABLE] == [1, 5, 9]
     with pytest.raises(DataError, match="log0#1 does not fit"):
         examples[1]

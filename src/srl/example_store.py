@@ -17,20 +17,22 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import overload
 
 from srl.context import keep_last_turns
 from srl.errors import DataError
 from srl.examples import ExampleSettings, from_json, make_step_examples, problem_key, select_examples, to_json
-from srl.trajectories.reader import DEFAULT_SETTINGS, describe_drop, drop_duplicates, parse_rows, root_of
+from srl.trajectories.reader import DEFAULT_SETTINGS, describe_drop, parse_rows, root_of
 from srl.trajectories.reasons import DropReason, RowError
+from srl.trajectories.repetition import chain_of, drop_repetitions
 from srl.trajectories.rows import Row, read_rows
 from srl.trajectories.settings import ReadSettings
-from srl.types import DroppedRow, StepExample, Trajectory
+from srl.types import DroppedRow, Source, StepExample, Trajectory
 
 Item = Trajectory | StepExample | DroppedRow
+_NOWHERE = Source(file="", row=0)
 """What a row of a source can turn out to be."""
 
 
@@ -85,7 +87,8 @@ class ExampleStore(Sequence[StepExample]):
         self._ends.append(self._ends[-1] + len(packed))
         self._owners.append(number)
         self._step_indices.append(example.step_index)
-        self._digests += hashlib.sha256(record).digest()[:16]
+        words = hashlib.sha256(repr(replace(example, source=_NOWHERE)).encode("utf-8", errors="surrogatepass"))
+        self._digests += words.digest()[:16]
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -116,7 +119,7 @@ class ExampleStore(Sequence[StepExample]):
         return self._step_indices[row]
 
     def digest(self, row: int) -> bytes:
-        """16 bytes that change with any word of example ``row``."""
+        """16 bytes that change with any word of example ``row``, not with where it stands."""
         return bytes(self._digests[16 * row : 16 * row + 16])
 
 
@@ -229,7 +232,8 @@ def read_items(source: str, settings: ReadSettings = DEFAULT_SETTINGS) -> Iterat
         elif is_step_example(row.value):
             yield from _parse_examples(chain([row], rows))
         else:
-            yield from drop_duplicates(parse_rows(chain([row], rows), settings, root=root_of(source)))
+            parsed = parse_rows(chain([row], rows), settings, root=root_of(source))
+            yield from drop_repetitions(parsed, chain_of)
 
 
 def is_step_example(value: Mapping[str, object]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerBase
 
 from srl.config import StageConfig
-from srl.context import ContextLimits, FastTokenizer, fit_example
+from srl.context import ContextLimits, FastTokenizer
 from srl.engines.transformers import render
 from srl.errors import ConfigError, DataError
 from srl.example_store import ExampleStore, hold_out, load_examples
@@ -27,6 +27,7 @@ from srl.rollouts import Scoring
 from srl.token_lengths import UNUSABLE, prompt_lengths
 from srl.trainer import Stage
 from srl.training_examples import (
+    ContextFitter,
     MakeExample,
     TrainingExamples,
     one_step_example,
@@ -35,7 +36,6 @@ from srl.training_examples import (
     step_example,
     step_id,
 )
-from srl.types import StepExample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,22 +108,17 @@ def fit_prompts(
     limits = ContextLimits(max_observation_tokens=config.prompt.max_observation_tokens, max_prompt_tokens=limit)
     make = _make(config)
 
-    def fit(example: StepExample) -> StepExample | None:
-        if example.kind != "agent":  # solutions are never cut, and all of them are measured together
-            return example
-        return fit_example(
-            example,
-            render=lambda shown: render(make(shown).prompt, tokenizer),
-            tokenizer=cast("FastTokenizer", tokenizer),
-            limits=limits,
-            marker=config.prompt.texts.agent_cut_marker,
-        )
-
+    fitter = ContextFitter(
+        render=lambda shown: render(make(shown).prompt, tokenizer),
+        tokenizer=cast("FastTokenizer", tokenizer),
+        limits=limits,
+        marker=config.prompt.texts.agent_cut_marker,
+    )
     settings = f"observation {config.prompt.max_observation_tokens} prompt {limit}"
 
     def shorten(examples: TrainingExamples, source: str) -> tuple[TrainingExamples, list[int]]:
-        fitted = examples.fitted(fit, settings)
-        lengths = prompt_lengths(fitted, tokenizer, source, save=save_lengths)
+        fitted = examples.fitted(fitter, settings)
+        lengths = prompt_lengths(fitted, tokenizer, source, limit=limit, save=save_lengths)
         places = [place for place, length in enumerate(lengths) if length != UNUSABLE and length <= limit]
         return fitted.subset(places), [int(lengths[place]) for place in places]
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 import srl
 from srl.engines.transformers import render
 from srl.training_examples import TrainingExamples
+from srl.types import ChatPrompt
 
 UNUSABLE = 2**32 - 1
 """Stands for the length of a prompt that cannot be made to fit."""
@@ -28,12 +29,13 @@ CACHE_FOLDER = ".srl"
 
 
 def prompt_lengths(
-    examples: TrainingExamples, tokenizer: PreTrainedTokenizerBase, source: str, *, save: bool = True
+    examples: TrainingExamples, tokenizer: PreTrainedTokenizerBase, source: str, *, limit: int, save: bool = True
 ) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     """The length in tokens of every prompt, uint32 of shape (len(examples),); ``UNUSABLE`` where there is none.
 
     Read from the cache beside ``source`` where it is there, else computed and written, without an error where neither
-    the folder of the data nor the user's cache folder can be written. Without ``save`` nothing is written.
+    the folder of the data nor the user's cache folder can be written. Prompts are made to fit only where they have more
+    than ``limit`` tokens, which must be the limit that they are made to fit to. Without ``save`` nothing is written.
     """
     name = f"{_key(examples)}-{tokenizer_hash(tokenizer)}.npy"
     folders = _cache_folders(source)
@@ -41,7 +43,7 @@ def prompt_lengths(
         lengths = _read(folder / name, len(examples))
         if lengths is not None:
             return lengths
-    lengths = _measure(examples, tokenizer)
+    lengths = _measure(examples, tokenizer, limit)
     for folder in folders if save else ():
         if _write(folder / name, lengths):
             break
@@ -63,21 +65,25 @@ def _key(examples: TrainingExamples) -> str:
 
 
 def _measure(
-    examples: TrainingExamples, tokenizer: PreTrainedTokenizerBase
+    examples: TrainingExamples, tokenizer: PreTrainedTokenizerBase, limit: int
 ) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+    """In batches; only what is too long then is fitted, one prompt at a time, which costs ten times as much."""
     lengths = np.full(len(examples), UNUSABLE, dtype=np.uint32)
     for start in range(0, len(examples), BATCH):
-        places: list[int] = []
-        texts: list[str] = []
-        for place in range(start, min(start + BATCH, len(examples))):
-            example = examples.try_get(place)
-            if example is not None:
-                places.append(place)
-                texts.append(render(example.prompt, tokenizer))
-        if texts:
-            ids: Any = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-            lengths[places] = [len(tokens) for tokens in ids]
+        places = range(start, min(start + BATCH, len(examples)))
+        counts = _count([examples.before_fitting(place).prompt for place in places], tokenizer)
+        for place, count in zip(places, counts, strict=True):
+            if count > limit:
+                fitted = examples.try_get(place)
+                count = UNUSABLE if fitted is None else _count([fitted.prompt], tokenizer)[0]
+            lengths[place] = count
     return lengths
+
+
+def _count(prompts: list[ChatPrompt], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    texts = [render(prompt, tokenizer) for prompt in prompts]
+    ids: Any = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    return [len(tokens) for tokens in ids]
 
 
 def _cache_folders(source: str) -> list[Path]:

@@ -13,16 +13,49 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import overload
 
+from srl.context import ContextLimits, FastTokenizer, cut_middle, fit_example
 from srl.errors import DataError
 from srl.example_store import ExampleStore
-from srl.prompts import ContextPlace, PromptTexts, solve_prompt, step_prompt
+from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, solve_prompt, step_prompt
 from srl.types import StepExample, TrainingExample
 
 MakeExample = Callable[[StepExample], TrainingExample]
-FitExample = Callable[[StepExample], StepExample | None]
-"""The example with its observations cut to the token budget, None where even the problem does not fit."""
+
+
+class ContextFitter:
+    """``fit_example`` for many examples of the same logs; an observation that neighbours share is cut once."""
+
+    def __init__(
+        self,
+        *,
+        render: Callable[[StepExample], str],
+        tokenizer: FastTokenizer,
+        limits: ContextLimits,
+        marker: str = DEFAULT_TEXTS.agent_cut_marker,
+    ) -> None:
+        self._render, self._tokenizer, self._limits, self._marker = render, tokenizer, limits, marker
+        self._cut_text = lru_cache(maxsize=1024)(self._cut_one)
+
+    def cut(self, example: StepExample) -> StepExample:
+        """The example with every observation within its own limit; its prompt may still be too long."""
+        if self._limits.max_observation_tokens is None:
+            return example
+        return replace(example, observations=tuple(map(self._cut_text, example.observations)))
+
+    def fit(self, example: StepExample) -> StepExample | None:
+        """See ``fit_example``; solutions are never cut, and come back as they are."""
+        if example.kind == "solution":
+            return example
+        return fit_example(
+            example, render=self._render, tokenizer=self._tokenizer, limits=self._limits, marker=self._marker
+        )
+
+    def _cut_one(self, text: str) -> str:
+        budget = self._limits.max_observation_tokens or 0
+        return cut_middle(text, budget, tokenizer=self._tokenizer, marker=self._marker)
 
 
 class TrainingExamples(Sequence[TrainingExample]):
@@ -36,7 +69,7 @@ class TrainingExamples(Sequence[TrainingExample]):
         self._rows = list(rows)
         self.ids = list(ids)
         """The example ids, in order."""
-        self._fit: FitExample | None = None
+        self._fitter: ContextFitter | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -57,21 +90,26 @@ class TrainingExamples(Sequence[TrainingExample]):
     def try_get(self, index: int) -> TrainingExample | None:
         """The example, None where its prompt cannot be made to fit."""
         example: StepExample | None = self._store[self._rows[index]]
-        if self._fit is not None:
-            example = self._fit(example)
+        if self._fitter is not None:
+            example = self._fitter.fit(example)
         return None if example is None else self._make(example)
 
-    def fitted(self, fit: FitExample, settings: str) -> TrainingExamples:
-        """The same examples, each through ``fit`` before its prompt is made."""
+    def before_fitting(self, index: int) -> TrainingExample:
+        """The example with its observations cut, its prompt as long as it is; equal to ``try_get`` where that fits."""
+        example = self._store[self._rows[index]]
+        return self._make(example if self._fitter is None else self._fitter.cut(example))
+
+    def fitted(self, fitter: ContextFitter, settings: str) -> TrainingExamples:
+        """The same examples, each made to fit before its prompt is made."""
         copy = self.subset(range(len(self)))
-        copy._fit, copy._settings = fit, f"{self._settings}\n{settings}"
+        copy._fitter, copy._settings = fitter, f"{self._settings}\n{settings}"
         return copy
 
     def subset(self, places: Sequence[int]) -> TrainingExamples:
         """The examples at ``places``, in that order."""
         rows, ids = [self._rows[place] for place in places], [self.ids[place] for place in places]
         copy = TrainingExamples(self._store, rows, self._make, ids=ids, settings=self._settings)
-        copy._fit = self._fit
+        copy._fitter = self._fitter
         return copy
 
     @property

@@ -364,3 +364,12 @@ def test_a_file_of_outcomes_for_real_logs(shared_data: Callable[[str], Path], tm
     assert 0 < wanted < 78
     assert (summary.num_parsed, summary.num_marked_right) == (wanted, wanted)
     assert summary.dropped == {"marked_wrong": 78 - wanted}
+
+
+def test_neither_outcomes_nor_benchmarks_are_overwritten(experts: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    write(other, {"id": "a", "resolved": True, "problem": "What is it?"})
+    for options in ({"outcomes": str(other)}, {"exclude": [str(other)]}):
+        with pytest.raises(DataError, match="must be different places"):
+            decompose(experts, other, overwrite=True, **options)  # type: ignore[arg-type]
+    assert read(other)[0]["id"] == "a"

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from srl.decomposition import parallel
-from srl.decomposition.filters import drop_superseded
 from srl.decomposition.parallel import read_units
 from srl.decomposition.records import TrajectoryRecord, WorkerOptions
 from srl.decomposition.run import decompose
 from srl.decomposition.worker import shorten_observation
 from srl.errors import DataError
 from srl.trajectories.reader import DEFAULT_SETTINGS
+from srl.trajectories.repetition import drop_repetitions
 from srl.trajectories.rows import list_units
 from srl.types import DroppedRow, Source, Step
 
@@ -130,6 +130,7 @@ import signal, sys, time
 from srl.decomposition.parallel import read_units
 from srl.decomposition.records import WorkerOptions
 from srl.trajectories.reader import DEFAULT_SETTINGS
+from srl.trajectories.repetition import drop_repetitions
 from srl.trajectories.rows import list_units
 
 if __name__ == "__main__":
@@ -192,7 +193,7 @@ def test_of_logs_that_repeat_each_other_the_longest_stays() -> None:
     def names(results: Iterator[TrajectoryRecord | DroppedRow]) -> list[str]:
         return [item.source.file + ("!" if isinstance(item, DroppedRow) else "") for item in results]
 
-    assert names(drop_superseded(items)) == ["d!", "a1!", "a2!", "a3", "b1", "plain", "c"]
+    assert names(drop_repetitions(items, lambda item: item.chain)) == ["d!", "a1!", "a2!", "a3", "b1", "plain", "c"]
 
 
 def test_long_observations_are_cut_in_the_middle() -> None:

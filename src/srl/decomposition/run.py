@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isnan
 from pathlib import Path
 
-from srl.decomposition.filters import drop_near_duplicates, drop_superseded
+from srl.decomposition.filters import drop_near_duplicates
 from srl.decomposition.parallel import Item, read_units
 from srl.decomposition.records import Outcomes, TrajectoryRecord, WorkerOptions
 from srl.decomposition.shards import DETAILS, FILE_FORMATS, SHARD_BYTES, ExampleWriter, ShardFormat, is_single_file
@@ -20,8 +20,9 @@ from srl.errors import DataError
 from srl.examples import CONTEXT_TURNS
 from srl.overlap.index import build_index
 from srl.trajectories.fields import read_label
-from srl.trajectories.reader import DEFAULT_SETTINGS, describe_drop, drop_duplicates, drop_to_json, root_of
+from srl.trajectories.reader import DEFAULT_SETTINGS, describe_drop, drop_to_json, root_of
 from srl.trajectories.reasons import DropReason, RowError
+from srl.trajectories.repetition import drop_repetitions
 from srl.trajectories.rows import Row, Unit, list_units, read_rows
 from srl.trajectories.settings import ReadSettings
 from srl.types import DroppedRow
@@ -66,7 +67,7 @@ def decompose(
     """
     sources = (sources,) if isinstance(sources, str) else tuple(sources)
     shard_format = FILE_FORMATS.get(output.suffix.lower(), shard_format)
-    _check_places(sources, output, report, overwrite=overwrite)
+    _check_places(sources, output, report, overwrite=overwrite, also_read=[*exclude, *([outcomes] if outcomes else [])])
     units = [unit for source in sources for unit in list_units(source)]
     benchmarks, unread = build_index(exclude) if exclude else (None, [])
     options = WorkerOptions(
@@ -79,7 +80,7 @@ def decompose(
         as_arrow=shard_format == "parquet",
     )
     read = read_units(units, options, num_workers=num_workers, on_unit=lambda number: on_progress(number, len(units)))
-    items = drop_duplicates(drop_superseded(read))
+    items = drop_repetitions(read, lambda record: record.chain)
     summary = DecomposeSummary(sources=sources, output=str(output), num_unread_benchmark_rows=len(unread))
     with ExampleWriter.open(output, shard_format, shard_bytes) as writer:
         _write(drop_near_duplicates(items) if distinct_problems else items, writer, summary, report, strict=strict)
@@ -150,7 +151,9 @@ def _common_root(sources: Sequence[str], units: Sequence[Unit]) -> str:
         return "."
 
 
-def _check_places(sources: Sequence[str], output: Path, report: Path | None, *, overwrite: bool) -> None:
+def _check_places(
+    sources: Sequence[str], output: Path, report: Path | None, *, overwrite: bool, also_read: Sequence[str]
+) -> None:
     """Raises DataError where writing would destroy a source, the other file, or something not given up."""
     if not sources:
         raise DataError("name at least one file, folder or Hub dataset to read")
@@ -159,7 +162,7 @@ def _check_places(sources: Sequence[str], output: Path, report: Path | None, *, 
     twice = next((source for source, place in zip(sources, named, strict=True) if named.count(place) > 1), None)
     if twice is not None:
         raise DataError(f"{twice} is named twice; name every input once")
-    taken = named
+    taken = [*named, *map(real_path, also_read)]
     for place in map(real_path, written):
         if any(place.is_relative_to(other) or other.is_relative_to(place) for other in taken):
             raise DataError("input, output and report must be different places, none inside another")

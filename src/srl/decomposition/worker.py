@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +12,11 @@ from srl.context import cut_to_chars
 from srl.decomposition.records import TrajectoryRecord, WorkerOptions
 from srl.examples import make_step_examples, to_json
 from srl.prompts import DEFAULT_TEXTS
-from srl.trajectories.reader import dropped, parse_rows, scoped_id
+from srl.trajectories.reader import parse_rows, scoped_id
 from srl.trajectories.reasons import DropReason
+from srl.trajectories.repetition import chain_of, dropped
 from srl.trajectories.rows import Unit, read_unit
 from srl.types import DroppedRow, Step, Trajectory
-
-# Formats whose logs repeat each other: one file per call of a model, each with the whole conversation so far.
-_REPEATING = frozenset({"openhands-llm-log"})
 
 
 class Worker:
@@ -58,7 +55,7 @@ class Worker:
         return TrajectoryRecord(
             trajectory_id=trajectory.trajectory_id,
             problem=trajectory.problem,
-            chain=_chain(trajectory),
+            chain=chain_of(trajectory),
             source=trajectory.source,
             format=trajectory.format,
             splitter=trajectory.splitter,
@@ -77,18 +74,6 @@ def shorten_observation(step: Step, max_chars: int) -> Step:
         return step
     marker = DEFAULT_TEXTS.agent_cut_marker
     return replace(step, observation=cut_to_chars(step.observation, max_chars, marker=marker))
-
-
-def _chain(trajectory: Trajectory) -> tuple[bytes, ...]:
-    if trajectory.format not in _REPEATING:
-        return ()
-    # What came back to an action is known in full only once the next one is there, so it counts with that one.
-    seen = ("", *(step.observation for step in trajectory.steps))
-    texts = (
-        trajectory.problem,
-        *(f"{before}\0{step.text}" for before, step in zip(seen, trajectory.steps, strict=False)),
-    )
-    return tuple(hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts)
 
 
 def _to_line(value: dict[str, object]) -> bytes:

@@ -6,32 +6,21 @@ held-out sets and RLVR problems are all told apart by the trajectory's id.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Protocol, TypeVar
 
 from srl.errors import DataError
 from srl.trajectories.containers import unwrap
 from srl.trajectories.fields import file_stem
 from srl.trajectories.formats import FORMATS, check_format, format_of
-from srl.trajectories.reasons import DropReason, RowError
+from srl.trajectories.reasons import RowError
+from srl.trajectories.repetition import chain_of, drop_repetitions
 from srl.trajectories.rows import Row, read_rows
 from srl.trajectories.settings import ReadSettings
-from srl.types import DroppedRow, Source, Trajectory
+from srl.types import DroppedRow, Trajectory
 
 DEFAULT_SETTINGS = ReadSettings()
-
-
-class _Identified(Protocol):
-    @property
-    def trajectory_id(self) -> str: ...
-    @property
-    def source(self) -> Source: ...
-
-
-_Item = TypeVar("_Item", bound=_Identified)
 
 
 def read_trajectories(
@@ -42,7 +31,7 @@ def read_trajectories(
     Ids from a folder have the path of their file in front. Raises DataError if there is nothing to read, and with
     ``strict`` at the first row that would be dropped.
     """
-    for item in drop_duplicates(parse_rows(read_rows(source), settings, root=root_of(source))):
+    for item in drop_repetitions(parse_rows(read_rows(source), settings, root=root_of(source)), chain_of):
         if strict and isinstance(item, DroppedRow):
             raise DataError(describe_drop(item))
         yield item
@@ -92,27 +81,6 @@ def scoped_id(trajectory_id: str, file: str, root: str) -> str:
     inner = trajectory_id.removeprefix(f"{stem}-")
     parts = [part for part in place.parent.parts if part not in (".", "..", "/")]
     return "/".join([*parts, stem] if inner == stem else [*parts, stem, inner])
-
-
-def drop_duplicates(items: Iterable[_Item | DroppedRow]) -> Iterator[_Item | DroppedRow]:
-    """The items, later trajectories with the id of an earlier one dropped; keeps 16 bytes per trajectory."""
-    seen: set[bytes] = set()
-    for item in items:
-        if isinstance(item, DroppedRow):
-            yield item
-            continue
-        digest = hashlib.blake2b(item.trajectory_id.encode(), digest_size=16).digest()
-        if digest in seen:
-            detail = f"{item.trajectory_id!r} is also the id of an earlier row"
-            yield dropped(item.source, DropReason.DUPLICATE_ID, detail)
-            continue
-        seen.add(digest)
-        yield item
-
-
-def dropped(source: Source, reason: DropReason, detail: str) -> DroppedRow:
-    """A trajectory that was read and is left out all the same, as a drop."""
-    return DroppedRow(source=source, line=source.line, reason=reason.value, detail=detail)
 
 
 def drop_to_json(drop: DroppedRow) -> dict[str, object]:
