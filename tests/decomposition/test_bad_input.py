@@ -70,13 +70,17 @@ def zeroeval(output: str) -> dict[str, object]:
 
 TABLE = [good(str(number)) for number in range(200)]
 NOISE = [good(str(number)) | {"note": os.urandom(400).hex()} for number in range(400)]
-PACKED = gzip.compress(lines(*NOISE))
+PACKED = gzip.compress(lines(*NOISE), mtime=0)
 DAMAGED = bytearray(parquet(TABLE, row_group_size=100, use_dictionary=False))
 DAMAGED[40:60] = b"\x00" * 20
 
 # Name of the file, content, and each drop's line (0: no lines), row and reason. Two trajectories stay, or all before.
 DROPPED: dict[str, tuple[str, bytes, list[tuple[int, int, str]]]] = {
-    "gzip cut": ("x.jsonl.gz", gzip.compress(lines(good("a"), good("b")) + b" " * 99)[:-12], [(3, 2, "truncated")]),
+    "gzip cut": (
+        "x.jsonl.gz",
+        gzip.compress(lines(good("a"), good("b")) + b" " * 99, mtime=0)[:-12],
+        [(3, 2, "truncated")],
+    ),
     "NUL": ("x.jsonl", between(lines(good("b")).replace(b"Add", b"A\x00d")[:-1]), [(2, 1, "bad_json")]),
     "escaped NUL": ("x.jsonl", between(lines(good("b\x00"))[:-1]), [(2, 1, "nul_character")]),
     "half a pair": ("x.jsonl", between(lines(good("\ud800"))[:-1]), [(2, 1, "lone_surrogate")]),
@@ -151,7 +155,7 @@ def test_a_bad_row_is_reported_and_the_others_are_kept(case: str, tmp_path: Path
     [
         ("x.jsonl.gz", PACKED[: len(PACKED) // 2], range(100, 300), "truncated"),
         ("x.jsonl.zst", zstandard.compress(lines(*NOISE))[:-2000], range(100, 400), "truncated"),
-        ("x.jsonl.gz", gzip.compress(lines(*NOISE[:50])) + b"no gzip", range(50, 51), "corrupt"),
+        ("x.jsonl.gz", gzip.compress(lines(*NOISE[:50]), mtime=0) + b"no gzip", range(50, 51), "corrupt"),
         ("x.parquet", bytes(DAMAGED), range(100, 101), "corrupt"),
     ],
 )
@@ -203,7 +207,7 @@ FILES: dict[str, tuple[bytes | Callable[[Path], None], str, str]] = {
     "utf-16": (lines(good("a")).decode().encode("utf-16"), "not_utf8", "iconv"),
     "text": (b"# Notes\n", "not_data", "neither JSON nor Parquet"),
     "cut.parquet": (parquet(TABLE)[:-100], "corrupt", "as Parquet"),
-    "cut.gz": (gzip.compress(b"{}")[:8], "truncated", "end too early"),
+    "cut.gz": (gzip.compress(b"{}", mtime=0)[:8], "truncated", "end too early"),
     "pipe": (make_pipe, "not_data", "is a pipe"),
     "device": (make_device, "not_data", "is a device"),
     "loop": (make_loop, "unreadable", "symbolic links"),
