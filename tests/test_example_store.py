@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -254,3 +255,11 @@ def test_training_on_logs_of_calls_reads_each_conversation_once(shared_data: Cal
     loaded = load_examples(str(shared_data("swe/openhands_llm_logs")), ALL)
     assert len(loaded.store.trajectories) == 4
     assert loaded.dropped == {"superseded": 4, "too_few_steps": 2}
+
+
+def test_a_digest_is_of_the_words_and_not_where_it_stands() -> None:
+    (first, *_) = examples_of("a")
+    elsewhere = replace(first, source=Source(file="other\udcff.jsonl", row=9))
+    store = store_of([first, elsewhere, replace(first, target_action="x")])
+    assert store[1] == elsewhere
+    assert store.digest(0) == store.digest(1) != store.digest(2)

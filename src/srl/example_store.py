@@ -17,7 +17,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import overload
 
@@ -32,7 +32,7 @@ from srl.trajectories.settings import ReadSettings
 from srl.types import DroppedRow, Source, StepExample, Trajectory
 
 Item = Trajectory | StepExample | DroppedRow
-_NOWHERE = Source(file="", row=0)
+_SURROGATES = "surrogateescape"  # a path that is no valid UTF-8 can stand in a record
 """What a row of a source can turn out to be."""
 
 
@@ -73,8 +73,10 @@ class ExampleStore(Sequence[StepExample]):
                     has_answer=example.answer is not None,
                 )
             )
-        record = json.dumps(to_json(example), ensure_ascii=False).encode("utf-8", errors="surrogateescape")
-        packed = zlib.compress(record, 1)
+        value = to_json(example)
+        place = value.pop("source")  # apart, because the digest is of the words and not of where they stand
+        words, place = (json.dumps(part, ensure_ascii=False).encode(errors=_SURROGATES) for part in (value, place))
+        packed = zlib.compress(words + b"\n" + place, 1)
         try:
             self._file.seek(self._ends[-1])
             self._file.write(packed)
@@ -87,8 +89,7 @@ class ExampleStore(Sequence[StepExample]):
         self._ends.append(self._ends[-1] + len(packed))
         self._owners.append(number)
         self._step_indices.append(example.step_index)
-        words = hashlib.sha256(repr(replace(example, source=_NOWHERE)).encode("utf-8", errors="surrogatepass"))
-        self._digests += words.digest()[:16]
+        self._digests += hashlib.sha256(words).digest()[:16]
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -108,7 +109,8 @@ class ExampleStore(Sequence[StepExample]):
         row = range(len(self))[index]
         start, end = self._ends[row], self._ends[row + 1]
         self._file.seek(start)
-        return from_json(json.loads(zlib.decompress(self._file.read(end - start)).decode("utf-8", "surrogateescape")))
+        words, _, place = zlib.decompress(self._file.read(end - start)).decode(errors=_SURROGATES).rpartition("\n")
+        return from_json(json.loads(words), found_in=Source(**json.loads(place)))
 
     def owner(self, row: int) -> StoredTrajectory:
         """The trajectory of example ``row``."""

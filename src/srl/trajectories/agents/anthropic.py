@@ -12,20 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from srl.trajectories.agents.chat import read_role, role_of
+from srl.trajectories.agents.chat import message_trajectory, read_role, role_of
 from srl.trajectories.agents.logs import (
     Object,
     find_messages,
-    find_statement,
-    find_verdict,
     items_of,
     label_of,
     object_of,
-    read_log_id,
     read_object,
 )
-from srl.trajectories.agents.messages import Message, make_call, task_of, text_of, turns_of
-from srl.trajectories.agents.turns import agent_trajectory
+from srl.trajectories.agents.messages import Message, make_call, text_of
 from srl.trajectories.reasons import DropReason, RowError
 from srl.trajectories.rows import JsonObject, Row
 from srl.trajectories.settings import ReadSettings
@@ -44,15 +40,7 @@ def parse(row: Row, settings: ReadSettings) -> Iterable[Trajectory | DroppedRow]
     """The trajectory in a row. Raises RowError where a message cannot be read, or there are fewer than two actions."""
     items = [*find_messages(row.value), *_last_messages(row.value)]
     messages = [part for item in items for part in _read_message(read_object(item, "a message"))]
-    yield agent_trajectory(
-        row,
-        turns_of(messages),
-        settings=settings,
-        format="anthropic",
-        trajectory_id=read_log_id(row),
-        problem=find_statement(row.value) or task_of(messages),
-        is_right=find_verdict(row.value),
-    )
+    yield message_trajectory(row, messages, settings, format="anthropic")
 
 
 def _last_messages(value: JsonObject) -> list[Object]:

@@ -7,7 +7,7 @@ written solution, which is cut into steps (formats "rows" and "traces"). The sys
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from srl.trajectories.agents.logs import (
@@ -62,11 +62,21 @@ def parse(row: Row, settings: ReadSettings) -> Iterable[Trajectory | DroppedRow]
     for item in find_messages(row.value):
         message = read_object(item, "a message")
         messages.append(Message(role=read_role(message), text=read_content(message), thought=read_reasoning(message)))
-    yield agent_trajectory(
+    yield message_trajectory(row, messages, settings, format="chat", is_chat=True)
+
+
+def message_trajectory(
+    row: Row, messages: Sequence[Message], settings: ReadSettings, *, format: str, is_chat: bool = False
+) -> Trajectory:
+    """The trajectory of a log of messages, whatever form they were logged in. Raises RowError as agent_trajectory does.
+
+    ``is_chat``: every message of the agent is an action.
+    """
+    return agent_trajectory(
         row,
-        turns_of(messages, is_chat=True),
+        turns_of(messages, is_chat=is_chat),
         settings=settings,
-        format="chat",
+        format=format,
         trajectory_id=read_log_id(row),
         problem=find_statement(row.value) or task_of(messages),
         is_right=find_verdict(row.value),

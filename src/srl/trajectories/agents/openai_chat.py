@@ -18,20 +18,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from srl.trajectories.agents.chat import read_content, read_reasoning, read_role, role_of
+from srl.trajectories.agents.chat import message_trajectory, read_content, read_reasoning, read_role, role_of
 from srl.trajectories.agents.logs import (
     Object,
     find_messages,
-    find_statement,
-    find_verdict,
     items_of,
     label_of,
     object_of,
-    read_log_id,
     read_object,
 )
-from srl.trajectories.agents.messages import Call, Message, make_call, task_of, turns_of
-from srl.trajectories.agents.turns import agent_trajectory
+from srl.trajectories.agents.messages import Call, Message, make_call
 from srl.trajectories.reasons import DropReason, RowError
 from srl.trajectories.rows import JsonObject, Row
 from srl.trajectories.settings import ReadSettings
@@ -57,15 +53,7 @@ def matches(value: JsonObject) -> bool:
 def parse(row: Row, settings: ReadSettings) -> Iterable[Trajectory | DroppedRow]:
     """The trajectory in a row. Raises RowError where a message cannot be read, or there are fewer than two actions."""
     messages = [read_message(item) for item in find_messages(row.value) if not _is_customers_own(object_of(item))]
-    yield agent_trajectory(
-        row,
-        turns_of(messages),
-        settings=settings,
-        format="openai-chat",
-        trajectory_id=read_log_id(row),
-        problem=find_statement(row.value) or task_of(messages),
-        is_right=find_verdict(row.value),
-    )
+    yield message_trajectory(row, messages, settings, format="openai-chat")
 
 
 def read_message(item: object) -> Message:

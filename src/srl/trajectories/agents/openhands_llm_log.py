@@ -16,16 +16,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from srl.trajectories.agents.actions import split_calls
+from srl.trajectories.agents.chat import message_trajectory
 from srl.trajectories.agents.logs import (
-    find_statement,
-    find_verdict,
     items_of,
     object_of,
-    read_log_id,
 )
-from srl.trajectories.agents.messages import Message, make_call, task_of, turns_of
+from srl.trajectories.agents.messages import Message, make_call
 from srl.trajectories.agents.openai_chat import read_message
-from srl.trajectories.agents.turns import agent_trajectory
 from srl.trajectories.rows import JsonObject, Row
 from srl.trajectories.settings import ReadSettings
 from srl.types import DroppedRow, Trajectory
@@ -50,15 +47,7 @@ def parse(row: Row, settings: ReadSettings) -> Iterable[Trajectory | DroppedRow]
             break
     answers = [object_of(choice).get("message") for choice in _choices_in(response)[:1]]
     messages = [_with_calls(read_message(item)) for item in [*listed, *answers]]
-    yield agent_trajectory(
-        row,
-        turns_of(messages),
-        settings=settings,
-        format="openhands-llm-log",
-        trajectory_id=read_log_id(row),
-        problem=find_statement(row.value) or task_of(messages),
-        is_right=find_verdict(row.value),
-    )
+    yield message_trajectory(row, messages, settings, format="openhands-llm-log")
 
 
 def _choices_in(response: object) -> Sequence[object]:
