@@ -16,7 +16,8 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from srl.config import CONFIG_TYPES, RunConfig
 from srl.evaluation.solve import Mode, SolveOutcome
@@ -87,6 +88,7 @@ OUTCOMES_INTRO = """\
 """
 OUTCOMES = {
     SolveOutcome.ANSWERED: "A final answer was found; it is right or wrong.",
+    SolveOutcome.UNGRADED: "An answer was found and could not be graded in time; it is left out of the scores.",
     SolveOutcome.NO_ANSWER: "The solution follows the format and marks no final answer.",
     SolveOutcome.FORMAT_ERROR: "The last completion breaks the format or was cut by the token limit.",
     SolveOutcome.MAX_STEPS: "The chain had `max_steps` steps and no answer yet.",
@@ -330,6 +332,10 @@ def _type_name(hint: Any) -> str:
         return " or ".join(f"`{_toml(value)}`" for value in get_args(hint))
     if get_origin(hint) is dict:
         return "tables"
+    if isinstance(hint, UnionType):
+        return "text, or a table of names and numbers"
+    if get_origin(hint) is tuple:
+        return f"{len(get_args(hint))} numbers"
     return {str: "text", int: "integer", float: "number", bool: "`true` or `false`"}[hint]
 
 
@@ -350,6 +356,8 @@ def _default_cell(field: Field[Any]) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in cast('tuple[object, ...]', value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value).replace("e-0", "e-")
 
 

@@ -1,5 +1,7 @@
 """What is kept, how the batch is refilled, and that it always ends."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from tiny import example, group
 from srl.dynamic_sampling import collect_groups, is_kept, is_kept_by_format_only
 from srl.errors import SamplingError
 from srl.types import ParseStatus as S
+from srl.types import UngradedRollout
 
 GOOD, FLAT = [0.2, 0.8], [0.5, 0.5]
 
@@ -82,6 +85,21 @@ def test_kept_by_format_only():
     assert is_kept_by_format_only(group([-1.0, 0.9], [S.TRUNCATED, S.OK]), 0.01)
 
 
+def with_ungraded(rewards, num_ungraded):
+    (one,) = group([0.5]).rollouts
+    left_out = UngradedRollout(completion=one.completion, parsed=one.parsed, reason="deadline")
+    return replace(group(rewards), ungraded=(left_out,) * num_ungraded)
+
+
+@pytest.mark.parametrize(("rewards", "num_ungraded", "kept"), [
+    ([0.2, 0.8], 2, True), ([0.2, 0.8], 3, False), ([0.2, 0.8, 0.5, 0.1], 4, True), ([], 4, False), ([0.2], 0, False),
+])  # fmt: skip
+@pytest.mark.parametrize("threshold", [0.01, -1.0])
+def test_a_group_with_too_few_graded_rollouts_is_dropped(rewards, num_ungraded, kept, threshold):
+    """Also where dynamic sampling is off (a threshold of -1)."""
+    assert is_kept(with_ungraded(rewards, num_ungraded), threshold) is kept
+
+
 @given(
     st.lists(st.lists(st.sampled_from([0.0, 0.5, 0.505, 1.0]), min_size=3, max_size=3), max_size=40),
     st.integers(1, 5),
@@ -99,3 +117,10 @@ def test_it_ends_and_never_keeps_a_group_at_or_under_the_threshold(reward_lists,
     spreads = [max(kept.rewards) - min(kept.rewards) for kept in result.kept]
     assert all(spread > 0.01 for spread in spreads)  # a std above 0.01 needs a range above it
     assert len(result.kept) + len(result.rejected) + len(result.surplus) == sum(drawn)
+
+
+def test_what_could_not_be_graded_is_named_when_nothing_is_left():
+    groups = [with_ungraded([0.4], 3)]
+    with pytest.raises(SamplingError, match=r"could not be graded: \{'deadline': 3\} \(docs/grading.md\)"):
+        collect_groups(lambda n: [example(0)], lambda examples, draw: groups, groups_per_update=1, min_reward_std=0.01,
+                       max_draws=1)  # fmt: skip

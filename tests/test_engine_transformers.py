@@ -11,6 +11,7 @@ from tiny import example, tiny_policy
 from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig
 
+from srl.engines import StreamingEngine
 from srl.engines.transformers import TransformersEngine, render
 from srl.errors import DataError
 from srl.parsing import parse_step
@@ -326,3 +327,28 @@ def test_bfloat16_is_for_the_matrix_products_only():
     assert set(formats) == {torch.bfloat16}
     assert len(tokens_of(generations)) == len(MIXED)
     assert next(model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_streaming_hands_over_each_prompt_once_and_gives_what_generate_gives(batch_size):
+    model, tokenizer = peaked_policy()
+    engine = TransformersEngine(model, tokenizer, batch_size=batch_size)
+    parts = list(engine.stream(MIXED, num_samples=2, sampling=SAMPLED, seed=5))
+    handed = [index for part in parts for index in part]
+    assert sorted(handed) == [0, 1, 2, 3]
+    assert batch_size > 8 or len([part for part in parts if part]) > 1
+    whole = engine.generate(MIXED, num_samples=2, sampling=SAMPLED, seed=5)
+    assert [whole[index] for index in handed] == [generation for part in parts for generation in part.values()]
+    assert isinstance(engine, StreamingEngine)
+
+
+def test_a_stream_leaves_mode_and_randomness_alone_while_others_use_the_model():
+    """Between two parts a trainer might run: nothing of the engine's may be left in place."""
+    model, tokenizer = peaked_policy()
+    model.train()
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    for _ in TransformersEngine(model, tokenizer, batch_size=2).stream(MIXED, num_samples=2, sampling=SAMPLED, seed=1):
+        assert model.training
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert torch.is_grad_enabled()

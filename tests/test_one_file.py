@@ -133,9 +133,9 @@ def test_rewards_are_the_librarys(one_file):
         text = rng.choice(["<think>a</think>", "<think>a</think>", "", "<think>"]) + action
         finish = rng.choice(["stop", "stop", "stop", "length"])
         example = TrainingExample(example_id="e", prompt=ChatPrompt(messages=()), target=target)
-        ours = score(Completion(text=text, token_ids=(1,), finish_reason=finish), example, scoring()).reward
-        assert one_file.score(one_file.Completion(text, [1], finish == "stop"), target) == ours
-        seen.add(ours)
+        (ours,) = score([(Completion(text=text, token_ids=(1,), finish_reason=finish), example)], scoring())
+        assert one_file.score(one_file.Completion(text, [1], finish == "stop"), target) == ours.reward
+        seen.add(ours.reward)
     assert -1.0 in seen
     assert 1.0 in seen
     assert len(seen) > 50

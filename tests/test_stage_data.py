@@ -16,6 +16,7 @@ from srl.decomposition.run import decompose
 from srl.engines.transformers import render
 from srl.errors import ConfigError, DataError
 from srl.prompts import PromptTexts
+from srl.reward_config import RewardConfig
 from srl.stage_data import StageData, build_stage, fit_prompts
 from srl.token_lengths import CACHE_FOLDER, UNUSABLE, prompt_lengths, tokenizer_hash
 from srl.training_examples import TrainingExamples
@@ -248,3 +249,47 @@ def test_the_fingerprint_changes_with_words_and_not_with_order(solutions: str) -
     text = Path(solutions).read_text().replace("What is (2+3)", "What was (2+3)")
     Path(solutions).write_text(text)
     assert examples_of(solutions).fingerprint != examples.fingerprint
+
+
+def test_examples_know_their_step_and_the_experts_next_one(solutions: str) -> None:
+    first, second, third, *_ = stage_of(solutions, include_last_step=True).stage.training
+    assert first.step is not None
+    assert (first.step.step_index, first.step.context, first.step.answer) == (0, (), "4")
+    assert second.step is not None
+    assert second.step.context == ("1. **Add** 2+0=2\n\n",)
+    assert (first.next_action, second.next_action) == (second.target, third.target)
+    assert third.next_action == ""  # the next row belongs to another trajectory
+
+
+def gated(source: str, **reward: Any) -> StageData:
+    config = StageConfig(
+        kind="srl",
+        data=DataConfig(train=source, num_validation_trajectories=0),
+        prompt=PromptConfig(texts=TEXTS),
+        sampling=SamplingConfig(max_completion_tokens=32),
+        reward=RewardConfig(outcome="gate", **reward),
+    )
+    return build_stage("s", config, seed=0)
+
+
+def test_an_outcome_needs_answers_and_room_for_the_rest_of_the_solution(solutions: str) -> None:
+    rows = [json.loads(line) for line in Path(solutions).read_text().splitlines()]
+    for row in rows[:2]:
+        row["solution"] = row["solution"].partition("3. ")[0]
+    Path(solutions).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = gated(solutions, max_finishing_tokens=64)
+    assert data.dropped == {"no_answer": 2}
+    assert {example.example_id[:2] for example in data.stage.training} == {"t2", "t3", "t4", "t5"}
+    model, tokenizer = tiny_policy()
+    _, lengths = fit_prompts(data, model.config, tokenizer, save_lengths=False)
+    model.config.max_position_embeddings = max(lengths) + 32 + 64
+    fitted, _ = fit_prompts(data, model.config, tokenizer, save_lengths=False)
+    assert len(fitted.stage.training) == len(data.stage.training)
+    model.config.max_position_embeddings -= 1
+    fitted, _ = fit_prompts(data, model.config, tokenizer, save_lengths=False)
+    assert fitted.dropped["prompt_too_long"] >= 1
+
+
+def test_an_agents_action_leads_to_no_answer(logs: str) -> None:
+    with pytest.raises(DataError, match=r"nothing to train on; left out: \{'no_answer': "):
+        gated(logs)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_policy
 
-from srl import stage_data as stage_data_module
+from srl import scoring as scoring_module
 from srl.config import DataConfig, ModelConfig, OptimizerConfig, PromptConfig, RunConfig, SamplingConfig, ScheduleConfig
 from srl.config import StageConfig as Config
 from srl.engines.transformers import TransformersEngine
@@ -92,10 +92,12 @@ def run(tmp_path, trajectories, monkeypatch):
     """A config of two short stages on random weights whose every completion counts as well-formed."""
     from tiny import parse_anything
 
-    monkeypatch.setattr(stage_data_module, "parse_step", parse_anything)
-    monkeypatch.setattr(stage_data_module, "parse_solution", parse_anything)
+    monkeypatch.setattr(scoring_module, "parse_step", parse_anything)
+    monkeypatch.setattr(scoring_module, "parse_solution", parse_anything)
     monkeypatch.setattr(
-        stage_data_module, "outcome_reward", lambda action, target: float(len(action) > 3 and ord(action[0]) % 2 == 0)
+        scoring_module,
+        "OutcomeReward",
+        lambda: lambda action, target: float(len(action) > 3 and ord(action[0]) % 2 == 0),
     )
     model, tokenizer = tiny_policy()
     save(model, tokenizer, tmp_path / "base")
@@ -123,14 +125,14 @@ def run(tmp_path, trajectories, monkeypatch):
 def test_stage_two_starts_from_stage_ones_weights(run, tmp_path, monkeypatch):
     """RLVR's first rollouts are sampled by an engine that holds what SRL handed on."""
     seen = []
-    generate = TransformersEngine.generate
+    stream = TransformersEngine.stream
 
     def spy(self, prompts, **settings):
         system = prompts[0].messages[0]["content"]
         seen.append((system, {name: tensor.clone() for name, tensor in self._model.state_dict().items()}))
-        return generate(self, prompts, **settings)
+        return stream(self, prompts, **settings)
 
-    monkeypatch.setattr(TransformersEngine, "generate", spy)
+    monkeypatch.setattr(TransformersEngine, "stream", spy)
     run_recipe(run())
     first = next(weights for system, weights in seen if system == "solve")
     handed_on = json.loads((tmp_path / "run/checkpoints/srl/final.json").read_text())["model"]

@@ -16,8 +16,11 @@ from srl.config import OptimizerConfig, SamplingConfig, ScheduleConfig
 from srl.engines.scripted import ScriptedEngine
 from srl.engines.transformers import TransformersEngine
 from srl.errors import DataError, SamplingError, SRLError
+from srl.outcome_gate import OutcomeGate
 from srl.policy import load_policy
+from srl.rewards.similarity import similarity_reward
 from srl.run_dir import RunDir
+from srl.types import ChatPrompt, Source, StepExample, Ungraded
 
 
 def read_metrics(folder):
@@ -345,3 +348,88 @@ def test_what_was_learned_is_saved_when_sampling_finds_nothing_more(tmp_path):
     with pytest.raises(SamplingError, match="24 groups were rolled out"):
         the_trainer.train()
     assert (tmp_path / "checkpoints/srl/update-00002/model.safetensors").exists()
+
+
+class PartlyUngraded:
+    """The similarity, but every action of an even length cannot be graded."""
+
+    def __init__(self):
+        self._plain = similarity_reward(autojunk=False, first_argument="action")
+
+    def __call__(self, action, target):
+        raise AssertionError("the loop asks for many at once")
+
+    def many(self, pairs):
+        return [Ungraded(reason="deadline") if len(pair[0]) % 2 == 0 else self._plain(*pair) for pair in pairs]
+
+
+def test_ungraded_rollouts_are_counted_shown_and_never_trained_on(tmp_path, monkeypatch):
+    the_stage = stage(schedule=ScheduleConfig(num_updates=3, validate_every=9, save_every=9, num_epochs=50))
+    the_stage = replace(the_stage, scoring=replace(the_stage.scoring, reward=PartlyUngraded()), validation=[])
+    the_trainer = trainer(the_stage, tmp_path)
+    trained = []
+    original = the_trainer._updater.update
+
+    def spy(groups, advantages, number):
+        trained.extend(groups)
+        assert [len(group.rollouts) for group in groups] == [len(row) for row in advantages]
+        return original(groups, advantages, number)
+
+    monkeypatch.setattr(the_trainer._updater, "update", spy)
+    the_trainer.train()
+    lines = read_metrics(tmp_path)[1:]
+    assert all(0 < line["reward/ungraded_rate"] < 1 for line in lines)
+    assert sum(line["sampling/num_ungraded"] for line in lines) > 0
+    assert any(group.ungraded for group in trained)
+    assert all(len(group.rollouts) >= 2 for group in trained)
+    assert all(len(rollout.parsed.action) % 2 for group in trained for rollout in group.rollouts)
+    assert all(line["rollout/num_rollouts"] == 4 * (line["sampling/num_kept"] + line["sampling/num_rejected"] +
+        line["sampling/num_surplus"]) for line in lines)  # fmt: skip
+
+
+def test_validation_leaves_ungraded_completions_out(tmp_path):
+    the_stage = stage(schedule=ScheduleConfig(num_updates=1, validate_every=1, save_every=1))
+
+    class Second:
+        def __init__(self):
+            self.num_calls = 0
+
+        def __call__(self, action, target):
+            raise AssertionError
+
+        def many(self, pairs):
+            self.num_calls += 1
+            return [Ungraded(reason="crash") if place == 1 else 0.1 * (place % 3) for place in range(len(pairs))]
+
+    the_stage = replace(the_stage, scoring=replace(the_stage.scoring, reward=Second()))
+    trainer(the_stage, tmp_path).train()
+    assert read_metrics(tmp_path)[0]["validation/ungraded_rate"] == 0.5
+    assert read_metrics(tmp_path)[0]["validation/reward"] == 0.0
+
+
+def test_a_gated_run_learns_from_outcomes_and_counts_its_tokens(tmp_path):
+    """A policy of random weights: the outcome is made up from the action, the rest of the solution really sampled."""
+    step = StepExample(
+        trajectory_id="t", step_index=0, num_steps=2, problem="p", context=(), title="", target_action="seven",
+        target_body="seven", answer="42", source=Source(file="f", row=0),
+    )  # fmt: skip
+    gate = OutcomeGate(
+        mode="gate",
+        weight=0.5,
+        prompt=lambda step, action: ChatPrompt(messages=({"role": "user", "content": f"{step.problem} {action}"},)),
+        reward=lambda solution, answer: float(len(solution) % 2),
+        max_completion_tokens=5,
+    )
+    the_stage = stage(schedule=ScheduleConfig(num_updates=2, validate_every=9, save_every=9, num_epochs=50))
+    the_stage = replace(
+        the_stage,
+        scoring=replace(the_stage.scoring, gate=gate),
+        training=[replace(item, step=step) for item in the_stage.training],
+        validation=[],
+    )
+    trainer(the_stage, tmp_path).train()
+    lines = read_metrics(tmp_path)[1:]
+    assert all(0 <= line["reward/outcome"] <= 1 for line in lines)
+    for line in lines:
+        rollouts_alone = line["rollout/completion_tokens"] * line["rollout/num_rollouts"]
+        assert line["rollout/sampled_tokens"] > rollouts_alone

@@ -15,7 +15,7 @@ ADVANTAGE_EPS = 1e-6  # Paper: Eq. 1 divides by the std alone.
 
 
 def reward_std(rewards: Sequence[float]) -> float:
-    """Population standard deviation; exactly 0 when all rewards are equal, whatever their number.
+    """Population standard deviation; exactly 0 when all rewards are equal or there are none.
 
     Comparing the rewards first is what makes the zero exact: the std of identical floats computed by formula is often
     about 1e-17, and a gate at 0 would let such a group through.
@@ -23,7 +23,7 @@ def reward_std(rewards: Sequence[float]) -> float:
     >>> reward_std([0.1] * 7), reward_std([0.0, 1.0])
     (0.0, 0.5)
     """
-    if min(rewards) == max(rewards):
+    if not rewards or min(rewards) == max(rewards):
         return 0.0
     mean = math.fsum(rewards) / len(rewards)
     return math.sqrt(math.fsum((reward - mean) ** 2 for reward in rewards) / len(rewards))

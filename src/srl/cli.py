@@ -1,4 +1,4 @@
-"""The command ``srl``: decompose | inspect | overlap | rewrite | train | evaluate | report | quickstart.
+"""The command ``srl``: decompose | inspect | overlap | rewrite | train | evaluate | diagnose | report | quickstart.
 
 Commands import what they need when they run, so that help and the data tools answer at once.
 """
@@ -98,6 +98,12 @@ def _evaluate() -> Callable[..., None]:
     return evaluate_command
 
 
+def _diagnose() -> Callable[..., None]:
+    from srl.diagnosis.command import diagnose_command
+
+    return diagnose_command
+
+
 def _report() -> Callable[..., None]:
     from srl.report.html import report_command
 
@@ -117,6 +123,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
     "rewrite": ("solutions without steps -> numbered steps, by an LLM", _rewrite),
     "train": ("recipe -> trained policy in a run folder", train_command),
     "evaluate": ("model and problems -> scores with intervals", _tyro_command(_evaluate, "evaluate")),
+    "diagnose": ("run folder -> what the reward paid for", _tyro_command(_diagnose, "diagnose")),
     "report": ("run folder -> one HTML page", _tyro_command(_report, "report")),
     "quickstart": ("all of it on an embedded task, in minutes on a CPU", _tyro_command(_quickstart, "quickstart")),
 }

@@ -12,12 +12,10 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
+from srl.chat_api.settings import ServerConfig
+from srl.errors import require
 from srl.prompts import ContextPlace, PromptTexts
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
+from srl.reward_config import RewardConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +60,16 @@ Table 3)."""
 reward is the final answer in both."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             min(self.min_target_chars, self.max_target_chars, self.max_examples_per_trajectory) >= 0,
             "data.min_target_chars, max_target_chars and max_examples_per_trajectory must be at least 0",
         )
         room = not 0 < self.max_target_chars < self.min_target_chars
-        _require(room, "data.max_target_chars is below data.min_target_chars, which leaves no example")
-        _require(self.train != "", "data.train is empty; name a file or a Hub dataset")
-        _require(self.num_validation_trajectories >= 0, "data.num_validation_trajectories must be at least 0")
+        require(room, "data.max_target_chars is below data.min_target_chars, which leaves no example")
+        require(self.train != "", "data.train is empty; name a file or a Hub dataset")
+        require(self.num_validation_trajectories >= 0, "data.num_validation_trajectories must be at least 0")
         held_out = self.num_validation_trajectories != 60
-        _require(
+        require(
             not (self.validation and held_out),
             "data.num_validation_trajectories has no effect when data.validation names a file; remove one of them",
         )
@@ -97,27 +95,11 @@ and counted. 0: what the model's window leaves beside the completion. Ours."""
     """Wording beside the data; every text can be replaced."""
 
     def __post_init__(self) -> None:
-        _require(self.context_turns >= 0, "prompt.context_turns must be at least 0")
-        _require(self.max_observation_tokens >= 1, "prompt.max_observation_tokens must be at least 1")
-        _require(self.max_prompt_tokens >= 0, "prompt.max_prompt_tokens must be at least 0")
-        _require("{title}" in self.texts.title_note, "prompt.texts.title_note must contain {title}")
-        _require("{count}" in self.texts.agent_cut_marker, "prompt.texts.agent_cut_marker must contain {count}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewardConfig:
-    """The similarity reward of SRL."""
-
-    autojunk: bool = False  # Paper: 4.2 calls SequenceMatcher, whose own default is True; ours is the formula.
-    """difflib's popularity heuristic. False is the paper's formula; True is what Python's SequenceMatcher does by \
-default and what the paper may have used (docs/method.md, "The autojunk trap")."""
-    first_argument: Literal["action", "target"] = "action"  # Paper: 4.2 leaves the order of the arguments open.
-    """Which text is SequenceMatcher's first: the ratio is not symmetric."""
-    format_penalty: float = -1.0
-    """Reward of a completion that breaks the format."""
-
-    def __post_init__(self) -> None:
-        _require(self.format_penalty <= 0.0, "reward.format_penalty must be at most 0, the worst similarity")
+        require(self.context_turns >= 0, "prompt.context_turns must be at least 0")
+        require(self.max_observation_tokens >= 1, "prompt.max_observation_tokens must be at least 1")
+        require(self.max_prompt_tokens >= 0, "prompt.max_prompt_tokens must be at least 0")
+        require("{title}" in self.texts.title_note, "prompt.texts.title_note must contain {title}")
+        require("{count}" in self.texts.agent_cut_marker, "prompt.texts.agent_cut_marker must contain {count}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,14 +126,14 @@ it is positive; the value is ours. 0 keeps every group that is not exactly flat.
     """Cap of the refill: at most this many times `groups_per_update` prompts are drawn for one update. Ours."""
 
     def __post_init__(self) -> None:
-        _require(self.group_size >= 2, "sampling.group_size must be at least 2: one rollout has no advantage")
-        _require(self.groups_per_update >= 1, "sampling.groups_per_update must be at least 1")
-        _require(self.temperature > 0, "sampling.temperature must be above 0: greedy rollouts are all the same")
-        _require(self.max_completion_tokens >= 1, "sampling.max_completion_tokens must be at least 1")
-        _require(self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; dynamic = false keeps all")
+        require(self.group_size >= 2, "sampling.group_size must be at least 2: one rollout has no advantage")
+        require(self.groups_per_update >= 1, "sampling.groups_per_update must be at least 1")
+        require(self.temperature > 0, "sampling.temperature must be above 0: greedy rollouts are all the same")
+        require(self.max_completion_tokens >= 1, "sampling.max_completion_tokens must be at least 1")
+        require(self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; dynamic = false keeps all")
         unused = self.min_reward_std != 0.01 or self.max_draws != 8
-        _require(self.dynamic or not unused, "min_reward_std and max_draws have no effect with dynamic = false")
-        _require(self.max_draws >= 1, "sampling.max_draws must be at least 1")
+        require(self.dynamic or not unused, "min_reward_std and max_draws have no effect with dynamic = false")
+        require(self.max_draws >= 1, "sampling.max_draws must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +148,9 @@ class LossConfig:
     """Weight of the KL divergence to the reference, the policy at the start of the stage. 0 loads no reference."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.clip_low <= 1, "loss.clip_low must be in (0, 1]")
-        _require(self.clip_high > 0, "loss.clip_high must be above 0")
-        _require(self.beta >= 0, "loss.beta must be at least 0")
+        require(0 < self.clip_low <= 1, "loss.clip_low must be in (0, 1]")
+        require(self.clip_high > 0, "loss.clip_high must be above 0")
+        require(self.beta >= 0, "loss.beta must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,12 +172,12 @@ class OptimizerConfig:
 bites."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "optimizer.learning_rate must be above 0")
-        _require(self.warmup_updates >= 0, "optimizer.warmup_updates must be at least 0")
-        _require(self.weight_decay >= 0, "optimizer.weight_decay must be at least 0")
-        _require(self.max_grad_norm > 0, "optimizer.max_grad_norm must be above 0")
-        _require(self.micro_batch_size >= 1, "optimizer.micro_batch_size must be at least 1")
-        _require(self.passes_per_batch >= 1, "optimizer.passes_per_batch must be at least 1")
+        require(self.learning_rate > 0, "optimizer.learning_rate must be above 0")
+        require(self.warmup_updates >= 0, "optimizer.warmup_updates must be at least 0")
+        require(self.weight_decay >= 0, "optimizer.weight_decay must be at least 0")
+        require(self.max_grad_norm > 0, "optimizer.max_grad_norm must be above 0")
+        require(self.micro_batch_size >= 1, "optimizer.micro_batch_size must be at least 1")
+        require(self.passes_per_batch >= 1, "optimizer.passes_per_batch must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,13 +200,13 @@ class ScheduleConfig:
     """Groups of each update that are written to rollouts/ for the report."""
 
     def __post_init__(self) -> None:
-        _require(self.num_epochs >= 1, "schedule.num_epochs must be at least 1")
-        _require(self.num_updates >= 0, "schedule.num_updates must be at least 0")
-        _require(self.max_rollouts >= 0, "schedule.max_rollouts must be at least 0")
-        _require(self.validate_every >= 1, "schedule.validate_every must be at least 1")
-        _require(self.num_validation_examples >= 1, "schedule.num_validation_examples must be at least 1")
-        _require(self.save_every >= 1, "schedule.save_every must be at least 1")
-        _require(self.rollouts_saved >= 0, "schedule.rollouts_saved must be at least 0")
+        require(self.num_epochs >= 1, "schedule.num_epochs must be at least 1")
+        require(self.num_updates >= 0, "schedule.num_updates must be at least 0")
+        require(self.max_rollouts >= 0, "schedule.max_rollouts must be at least 0")
+        require(self.validate_every >= 1, "schedule.validate_every must be at least 1")
+        require(self.num_validation_examples >= 1, "schedule.num_validation_examples must be at least 1")
+        require(self.save_every >= 1, "schedule.save_every must be at least 1")
+        require(self.rollouts_saved >= 0, "schedule.rollouts_saved must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +226,7 @@ final answer."""
 
     def __post_init__(self) -> None:
         clips = (self.loss.clip_low, self.loss.clip_high) != (LossConfig().clip_low, LossConfig().clip_high)
-        _require(
+        require(
             not clips or self.optimizer.passes_per_batch > 1,
             "loss.clip_low and .clip_high have no effect with optimizer.passes_per_batch = 1: the ratio is always 1",
         )
@@ -252,22 +234,29 @@ final answer."""
         plain = PromptConfig(texts=prompt.texts, max_prompt_tokens=prompt.max_prompt_tokens)
         limits = (data.min_target_chars, data.max_target_chars, data.max_examples_per_trajectory)
         if self.kind == "rlvr":
-            _require(prompt == plain, "in an rlvr stage only texts and max_prompt_tokens of [prompt] have an effect")
-            _require(self.reward == RewardConfig(), "[reward] has no effect in an rlvr stage: its reward is 1 or 0")
-            _require(not data.include_last_step, "data.include_last_step has no effect in an rlvr stage")
-            _require(not data.one_step, "data.one_step has no effect in an rlvr stage, which asks for whole solutions")
-            _require(
+            require(prompt == plain, "in an rlvr stage only texts and max_prompt_tokens of [prompt] have an effect")
+            require(
+                self.reward.is_bare,
+                "in an rlvr stage only on_error of [reward] has an effect: its reward is 1 or 0",
+            )
+            require(not data.include_last_step, "data.include_last_step has no effect in an rlvr stage")
+            require(not data.one_step, "data.one_step has no effect in an rlvr stage, which asks for whole solutions")
+            require(
                 data.starts == "expert_steps" or limits == (0, 0, 0),
                 'limits on targets and examples have no effect in an rlvr stage with data.starts = "problem"',
             )
         else:
-            _require(data.starts == "problem", "data.starts has no effect in an srl stage")
+            require(data.starts == "problem", "data.starts has no effect in an srl stage")
+            require(
+                not data.one_step or self.reward.outcome == "off",
+                "reward.outcome has no effect with one_step = true: a whole solution needs no finishing",
+            )
         if data.one_step:
-            _require(
+            require(
                 not data.include_last_step and limits == (0, 0, 0),
                 "data.include_last_step and limits on targets and examples have no effect with one_step = true",
             )
-            _require(prompt == plain, "with one_step = true only texts and max_prompt_tokens of [prompt] count")
+            require(prompt == plain, "with one_step = true only texts and max_prompt_tokens of [prompt] count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,16 +272,16 @@ class RunConfig:
     """Stages by name, in the order of the file."""
 
     def __post_init__(self) -> None:
-        _require(len(self.stages) > 0, "a recipe needs at least one [stages.NAME] table")
+        require(len(self.stages) > 0, "a recipe needs at least one [stages.NAME] table")
         for name in self.stages:
-            _require(
+            require(
                 name.replace("-", "").replace("_", "").isalnum() and name.isascii(),
                 f"stage name {name!r}: use letters, digits, '-' and '_'",
             )
 
 
 CONFIG_TYPES = (
-    RunConfig, ModelConfig, StageConfig, DataConfig, PromptConfig, PromptTexts, RewardConfig, SamplingConfig,
+    RunConfig, ModelConfig, StageConfig, DataConfig, PromptConfig, PromptTexts, RewardConfig, ServerConfig, SamplingConfig,
     LossConfig, OptimizerConfig, ScheduleConfig,
 )  # fmt: skip
 for _type in CONFIG_TYPES:  # unknown keys are errors at every level

@@ -20,7 +20,7 @@ def print_dry_run(config: RunConfig, console: Console) -> None:
         "stage", "kind", "examples", "validation", "prompt tokens\nmean / longest", "tokens per update\nat most"
     )
     for name, stage_config in config.stages.items():
-        data = build_stage(name, stage_config, seed=config.seed)
+        data = build_stage(name, stage_config, seed=config.seed, model_path=config.model.path)
         data, lengths = _measure(data, config.model.path, console)
         mean = sum(lengths) / len(lengths) if lengths else 0.0
         sampling = stage_config.sampling

@@ -41,9 +41,18 @@ class CollectedGroups:
         return self.kept + self.rejected
 
 
+MIN_GRADED_SHARE = 0.5
+"""A group in which fewer rollouts than this share could be graded is dropped: its mean would say little."""
+
+
+def is_graded(group: RolloutGroup) -> bool:
+    """Whether enough of the group's rollouts have a reward: two, and half of them."""
+    return len(group.rollouts) >= max(2, MIN_GRADED_SHARE * len(group.sampled))
+
+
 def is_kept(group: RolloutGroup, min_reward_std: float) -> bool:
-    """Whether the population std of the group's rewards is above the threshold."""
-    return reward_std(group.rewards) > min_reward_std
+    """Whether the population std of the group's rewards is above the threshold, and enough of them are graded."""
+    return is_graded(group) and reward_std(group.rewards) > min_reward_std
 
 
 def is_kept_by_format_only(group: RolloutGroup, min_reward_std: float) -> bool:
@@ -119,12 +128,15 @@ def reward_histogram(groups: Sequence[RolloutGroup]) -> dict[str, int]:
 
 def nothing_kept_message(rejected: Sequence[RolloutGroup], min_reward_std: float) -> str:
     """Why there is nothing to train on, with the histogram of the rewards and what to do about it."""
-    statuses = Counter(str(rollout.parsed.status) for group in rejected for rollout in group.rollouts)
+    statuses = Counter(str(rollout.parsed.status) for group in rejected for rollout in group.sampled)
+    ungraded = Counter(rollout.reason for group in rejected for rollout in group.ungraded)
+    left_out = f" Left out, because they could not be graded: {dict(ungraded)} (docs/grading.md)." if ungraded else ""
     return (
         f"dynamic sampling found nothing: {len(rejected)} groups were rolled out and none has a reward std above "
         f"min_reward_std = {min_reward_std}, so there is nothing to learn from. Rewards (lower edge of bin: count): "
-        f"{reward_histogram(rejected)}; formats: {dict(statuses)}. If nearly all rewards are the format penalty, "
-        "the policy does not write the format: check its chat template, the prompts and max_completion_tokens, or "
-        "start from a model that follows instructions. If the rewards are all alike but well-formed, raise the "
-        "temperature or lower min_reward_std. If the problems are all too hard or all solved, change the data."
+        f"{reward_histogram(rejected)}; formats: {dict(statuses)}.{left_out} If nearly all rewards are the format "
+        "penalty, the policy does not write the format: check its chat template, the prompts and "
+        "max_completion_tokens, or start from a model that follows instructions. If the rewards are all alike but "
+        "well-formed, raise the temperature or lower min_reward_std. If the problems are all too hard or "
+        "all solved, change the data."
     )

@@ -25,3 +25,9 @@ class RewardError(SRLError):
 
 class RunDirError(SRLError):
     """A run folder that exists already, is incomplete, or does not belong to this recipe."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises ValueError, which reading a recipe turns into a ConfigError with the key in front."""
+    if not condition:
+        raise ValueError(message)

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from srl.advantage import reward_std
-from srl.dynamic_sampling import CollectedGroups
-from srl.errors import SRLError
+from srl.dynamic_sampling import CollectedGroups, is_graded
+from srl.errors import RewardError, SRLError
+from srl.rollouts import ERROR
 from srl.types import ParseStatus, RolloutGroup
 
 DEFINITIONS: dict[str, str] = {
@@ -21,19 +22,33 @@ DEFINITIONS: dict[str, str] = {
     "reward/mean": "Mean reward of the rollouts of kept and rejected groups, format penalties included.",
     "reward/std": "Population std of the same rewards.",
     "reward/group_std": "Mean over groups of the population std within the group.",
+    "reward/outcome": "Mean outcome of the finished solutions; only with reward.outcome.",
+    "reward/ungraded_rate": "Share of rollouts that could not be graded (deadline, crash, judge) and were left out.",
+    "reward/error_rate": 'Share of rollouts whose reward raised and were left out; only with on_error = "drop".',
     "rollout/format_error_rate": "Share of rollouts that break the format for another reason than the token limit.",
     "rollout/truncated_rate": "Share of rollouts cut by max_completion_tokens.",
     "rollout/completion_tokens": "Mean number of sampled tokens of a rollout.",
     "rollout/monologue_characters": "Mean length of the text inside <think>.",
     "rollout/num_rollouts": "Rollouts sampled for the update, those of surplus groups included.",
-    "rollout/sampled_tokens": "Tokens of all these rollouts.",
+    "rollout/sampled_tokens": "Tokens of all these rollouts, those that finished solutions for the outcome included.",
     "sampling/num_kept": "Groups trained on.",
-    "sampling/num_rejected": "Groups at or under min_reward_std; not trained on.",
+    "sampling/num_rejected": "Groups at or under min_reward_std, or with too few graded rollouts; not trained on.",
+    "sampling/num_ungraded": "Of these: groups with too few graded rollouts.",
     "sampling/num_surplus": "Kept groups beyond a full batch; their examples are drawn again first.",
     "sampling/kept_rate": "(kept + surplus) / (kept + surplus + rejected).",
     "sampling/kept_by_format_only_rate": "Share of the kept groups whose well-formed rollouts alone are flat.",
     "sampling/num_draws": "Engine calls that the update took.",
     "sampling/reached_cap": "1 if the batch stayed short because max_draws was reached, else 0.",
+    "signals/context_copy_rate": "Share of well-formed actions that nearly repeat an earlier step of the prompt and "
+    "are closer to it than to the target; of the examples with earlier steps.",
+    "signals/several_steps_rate": "Share of well-formed actions that hold the target and the expert's next step; of "
+    "the examples whose next step is known.",
+    "signals/duplicate_rate": "Share of well-formed actions that are equal to another one of their group.",
+    "signals/reward_length_correlation": "Spearman's rank correlation of action length and reward within a group, mean "
+    "over the groups in which both differ.",
+    "signals/length_ratio": "Median of action length over target length; not in rlvr stages.",
+    "signals/autojunk_rate": "Share of well-formed actions compared with a second text of 200 characters or more, of "
+    "which autojunk drops frequent letters; only with reward.autojunk.",
     "loss/policy": "Loss of Eq. 1, mean over the optimizer updates made on the batch.",
     "loss/clip_rate": "Share of completion tokens at which the clipped term was the smaller one.",
     "loss/kl": "Mean over rollouts of the mean KL to the reference; only with loss.beta above 0.",
@@ -41,6 +56,7 @@ DEFINITIONS: dict[str, str] = {
     "optimizer/learning_rate": "Learning rate of the last of these updates, read back from the optimizer.",
     "validation/reward": "Mean reward of greedy completions on the validation examples; selects the best checkpoint.",
     "validation/exact_match": "Share of greedy completions with reward 1: equal to the target, or the right answer.",
+    "validation/ungraded_rate": "Share of greedy completions that could not be graded; the rates above leave them out.",
     "validation/format_error_rate": "Share of greedy completions that break the format or are truncated.",
     "time/rollout_seconds": "Wall time of sampling and scoring.",
     "time/update_seconds": "Wall time of forward, backward and optimizer.",
@@ -65,23 +81,31 @@ def mean(values: Sequence[float]) -> float:
 def sampling_metrics(collected: CollectedGroups) -> Metrics:
     """Metrics of one update's rollouts."""
     groups = collected.groups
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    rollouts = [rollout for group in groups for rollout in group.sampled]
+    rewards = [reward for group in groups for reward in group.rewards]
     statuses = [rollout.parsed.status for rollout in rollouts]
     num_passed = len(collected.kept) + len(collected.surplus)
-    sampled = [rollout for group in [*groups, *collected.surplus] for rollout in group.rollouts]
+    sampled = [rollout for group in [*groups, *collected.surplus] for rollout in group.sampled]
     well_formed = {ParseStatus.OK, ParseStatus.TRUNCATED}
-    return {
-        "reward/mean": mean([rollout.reward for rollout in rollouts]),
-        "reward/std": reward_std([rollout.reward for rollout in rollouts]),
+    reasons = [rollout.reason for group in groups for rollout in group.ungraded]
+    outcomes = [rollout.outcome for group in groups for rollout in group.rollouts if rollout.outcome is not None]
+    metrics: Metrics = {
+        "reward/mean": mean(rewards),
+        "reward/std": reward_std(rewards),
         "reward/group_std": mean([reward_std(group.rewards) for group in groups]),
+        "reward/ungraded_rate": (len(reasons) - reasons.count(ERROR)) / max(1, len(rollouts)),
+        "reward/error_rate": reasons.count(ERROR) / max(1, len(rollouts)),
         "rollout/format_error_rate": mean([status not in well_formed for status in statuses]),
         "rollout/truncated_rate": mean([status is ParseStatus.TRUNCATED for status in statuses]),
         "rollout/completion_tokens": mean([len(rollout.completion.token_ids) for rollout in rollouts]),
         "rollout/monologue_characters": mean([len(rollout.parsed.monologue) for rollout in rollouts]),
         "rollout/num_rollouts": len(sampled),
-        "rollout/sampled_tokens": sum(len(rollout.completion.token_ids) for rollout in sampled),
+        "rollout/sampled_tokens": sum(
+            len(rollout.completion.token_ids) + rollout.num_finishing_tokens for rollout in sampled
+        ),
         "sampling/num_kept": len(collected.kept),
         "sampling/num_rejected": len(collected.rejected),
+        "sampling/num_ungraded": sum(not is_graded(group) for group in collected.rejected),
         "sampling/num_surplus": len(collected.surplus),
         "sampling/kept_rate": num_passed / (num_passed + len(collected.rejected)),
         "sampling/kept_by_format_only_rate": (
@@ -90,12 +114,16 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
         "sampling/num_draws": collected.num_draws,
         "sampling/reached_cap": int(collected.reached_cap),
     }
+    return metrics | ({"reward/outcome": mean(outcomes)} if outcomes else {})
 
 
 def validation_metrics(groups: Sequence[RolloutGroup]) -> Metrics:
-    """Metrics of greedy completions, one per group."""
-    rollouts = [group.rollouts[0] for group in groups]
+    """Metrics of greedy completions, one per group. Raises RewardError when not one of them is graded."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    if not rollouts:
+        raise RewardError(f"not one of {len(groups)} validation completions could be graded")
     return {
+        "validation/ungraded_rate": 1 - len(rollouts) / len(groups),
         "validation/reward": mean([rollout.reward for rollout in rollouts]),
         "validation/exact_match": mean([rollout.reward == 1.0 for rollout in rollouts]),
         "validation/format_error_rate": mean([rollout.parsed.status is not ParseStatus.OK for rollout in rollouts]),

@@ -1,6 +1,7 @@
 """The run folder: resolved config, environment, metrics and rollouts as JSON Lines.
 
-    config.json  environment.json  data.json  metrics.jsonl  rollouts/<stage>-<update>.jsonl  checkpoints/<stage>/...
+    config.json  environment.json  data.json  metrics.jsonl  warnings.jsonl  rollouts/<stage>-<update>.jsonl
+    checkpoints/<stage>/...
     scores.json  report.html       (written by whoever evaluates and reports)
 
 Files are written so that a kill at any moment leaves a folder that can be resumed: whole files by rename, lines
@@ -24,10 +25,17 @@ from typing import Any
 
 import srl
 from srl.config import RunConfig
+from srl.dynamic_sampling import is_kept_by_format_only
 from srl.errors import RunDirError
 from srl.metrics import check_keys
 from srl.recipe import config_to_json
-from srl.types import RolloutGroup
+from srl.signals.watch import TrainingWarning
+from srl.types import Rollout, RolloutGroup, UngradedRollout
+
+METRICS = "metrics.jsonl"
+"""One line for each update of each stage."""
+WARNINGS = "warnings.jsonl"
+"""One line for each warning of the training."""
 
 RECORDED_PACKAGES = (
     "torch",
@@ -35,9 +43,13 @@ RECORDED_PACKAGES = (
     "accelerate",
     "tokenizers",
     "datasets",
-    "cydifflib",
     "math-verify",
+    "numba",
     "numpy",
+    "rapidfuzz",
+    "sacrebleu",
+    "sentence-transformers",
+    "tree-sitter-bash",
 )
 
 
@@ -75,12 +87,23 @@ class RunDir:
             )
         return cls(path)
 
-    def log(self, metrics: Mapping[str, float | int | str]) -> None:
-        """Append one line to metrics.jsonl. NaN values are left out: JSON has none."""
+    def log(self, metrics: Mapping[str, float | int | str], warnings: Sequence[TrainingWarning] = ()) -> None:
+        """Append one line to metrics.jsonl, then those that came of it to warnings.jsonl.
+
+        NaN values are left out: JSON has none.
+        """
         check_keys(metrics)
         finite = {key: value for key, value in metrics.items() if not (isinstance(value, float) and math.isnan(value))}
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite) + "\n")
+        _append(self.path / METRICS, [finite])
+        _append(self.path / WARNINGS, [asdict(warning) for warning in warnings])
+
+    def history(self, stage: str) -> tuple[list[dict[str, Any]], list[TrainingWarning]]:
+        """What was logged of a stage so far: its lines of metrics.jsonl and of warnings.jsonl."""
+        lines, warnings = (
+            [record for record in _read_lines(self.path / name) if record["stage"] == stage]
+            for name in (METRICS, WARNINGS)
+        )
+        return lines, [TrainingWarning(**record) for record in warnings]
 
     def record_data(self, stage: str, *, num_training: int, num_validation: int, dropped: Mapping[str, int]) -> None:
         """Write to data.json what a stage trains on and what was left out, by reason."""
@@ -90,31 +113,33 @@ class RunDir:
         write_json(path, record)
 
     def forget_after(self, stage: str, update: int) -> None:
-        """Cut metrics.jsonl after ``update`` of ``stage``: what follows is done again."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return
-        kept: list[str] = []
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:  # a line torn by the kill
-                continue
-            if record["stage"] != stage or record["update"] <= update:
-                kept.append(line + "\n")
-        write_text(path, "".join(kept))
+        """Cut metrics.jsonl and warnings.jsonl after ``update`` of ``stage``: what follows is done again."""
+        for path in (self.path / METRICS, self.path / WARNINGS):
+            if path.exists():
+                kept = (
+                    record for record in _read_lines(path) if record["stage"] != stage or record["update"] <= update
+                )
+                write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
         for rollouts in (self.path / "rollouts").glob(f"{stage}-*.jsonl"):
             if int(rollouts.stem.rpartition("-")[2]) > update:
                 rollouts.unlink()
 
     def save_rollouts(
-        self, stage: str, update: int, groups: Sequence[tuple[RolloutGroup, Sequence[float] | None]]
+        self,
+        stage: str,
+        update: int,
+        groups: Sequence[tuple[RolloutGroup, Sequence[float] | None]],
+        *,
+        min_reward_std: float = 0.0,
     ) -> None:
-        """Write groups with their advantages (None: rejected) to rollouts/<stage>-<update>.jsonl."""
+        """Write groups with their advantages (None: rejected) to rollouts/<stage>-<update>.jsonl.
+
+        ``min_reward_std`` is the threshold that groups were kept by, and says which were kept by their format alone.
+        """
         if not groups:
             return
         lines = [
-            json.dumps({"stage": stage, "update": update, **_group_record(group, advantages)}, ensure_ascii=True) + "\n"
+            json.dumps({"stage": stage, "update": update, **_group_record(group, advantages, min_reward_std)}) + "\n"
             for group, advantages in groups
         ]
         folder = self.path / "rollouts"
@@ -161,25 +186,61 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _group_record(group: RolloutGroup, advantages: Sequence[float] | None) -> dict[str, Any]:
-    return {
+def _group_record(group: RolloutGroup, advantages: Sequence[float] | None, min_reward_std: float) -> dict[str, Any]:
+    """What ``srl.saved_run`` reads back; what does not apply is left out."""
+    is_kept, step = advantages is not None, group.example.step
+    record: dict[str, Any] = {
         "example_id": group.example.example_id,
         "prompt": asdict(group.example.prompt),
         "target": group.example.target,
-        "kept": advantages is not None,
+        "kept": is_kept,
+        "kept_by_format_only": is_kept and is_kept_by_format_only(group, min_reward_std),
         "advantages": list(advantages) if advantages is not None else None,
         "rollouts": [
-            {
-                "text": rollout.completion.text,
-                "finish_reason": rollout.completion.finish_reason,
-                "status": str(rollout.parsed.status),
-                "monologue": rollout.parsed.monologue,
-                "action": rollout.parsed.action,
-                "reward": rollout.reward,
-            }
+            _completion_record(rollout)
+            | {"reward": rollout.reward}
+            | ({} if rollout.outcome is None else {"outcome": rollout.outcome})
             for rollout in group.rollouts
         ],
     }
+    if group.ungraded:
+        record["ungraded"] = [_completion_record(rollout) | {"reason": rollout.reason} for rollout in group.ungraded]
+    if step is not None:
+        record["step"] = {
+            "kind": step.kind,
+            "step_index": step.step_index,
+            "num_steps": step.num_steps,
+            "context": list(step.context),
+            "next_action": group.example.next_action,
+        }
+    return record
+
+
+def _completion_record(rollout: Rollout | UngradedRollout) -> dict[str, Any]:
+    return {
+        "text": rollout.completion.text,
+        "finish_reason": rollout.completion.finish_reason,
+        "status": str(rollout.parsed.status),
+        "monologue": rollout.parsed.monologue,
+        "action": rollout.parsed.action,
+    }
+
+
+def _append(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    if records:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file of ours, [] without the file; a last line that a kill has torn is left out."""
+    records: list[dict[str, Any]] = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -20,10 +20,7 @@ from srl.engines.transformers import render
 from srl.errors import ConfigError, DataError
 from srl.example_store import ExampleStore, hold_out, load_examples
 from srl.examples import ExampleSettings
-from srl.parsing import parse_solution, parse_step
-from srl.rewards.outcome import outcome_reward
-from srl.rewards.similarity import similarity_reward
-from srl.rollouts import Scoring
+from srl.scoring import build_scoring
 from srl.token_lengths import UNUSABLE, prompt_lengths
 from srl.trainer import Stage
 from srl.training_examples import (
@@ -48,8 +45,11 @@ class StageData:
     """Counts by reason: rows that could not be read, steps without a target, prompts that are too long."""
 
 
-def build_stage(name: str, config: StageConfig, *, seed: int) -> StageData:
-    """Read the stage's data and make its prompts. Raises DataError when nothing is left to train on."""
+def build_stage(name: str, config: StageConfig, *, seed: int, model_path: str = "", run_dir: str = "") -> StageData:
+    """Read the stage's data and make its prompts. Raises DataError when nothing is left to train on.
+
+    ``model_path`` is the policy's, for rewards that use its tokenizer; in ``run_dir`` a judge keeps its grades.
+    """
     settings = example_settings(config)
     loaded = load_examples(config.data.train, settings)
     dropped = loaded.dropped + Counter({f"{reason} (setting)": n for reason, n in loaded.left_out.items()})
@@ -70,7 +70,7 @@ def build_stage(name: str, config: StageConfig, *, seed: int) -> StageData:
         config=config,
         training=training,
         validation=validation.subset(range(min(len(validation), config.schedule.num_validation_examples))),
-        scoring=_scoring(config),
+        scoring=build_scoring(config, model_path=model_path, run_dir=run_dir),
     )
     if not stage.training:
         raise DataError(f"stage {name}: {config.data.train} leaves nothing to train on; left out: {dict(dropped)}")
@@ -103,6 +103,8 @@ def fit_prompts(
     stage, config = data.stage, data.stage.config
     window = getattr(model_config, "max_position_embeddings", None) or 2**31
     room = window - config.sampling.max_completion_tokens
+    if config.reward.outcome != "off" and config.reward.finished_by == "policy":
+        room -= config.reward.max_finishing_tokens  # the rest of the solution follows the action
     limit = min(room, config.prompt.max_prompt_tokens or room)
 
     limits = ContextLimits(max_observation_tokens=config.prompt.max_observation_tokens, max_prompt_tokens=limit)
@@ -150,7 +152,7 @@ def _examples(
         if len(whole) < len(rows):
             dropped["last_step_missing"] += len(rows) - len(whole)
         rows = whole
-    if config.kind == "rlvr":
+    if config.kind == "rlvr" or config.reward.outcome != "off":
         answered = [row for row in rows if store.owner(row).has_answer]
         if len(answered) < len(rows):
             dropped["no_answer"] += len(rows) - len(answered)
@@ -181,17 +183,6 @@ def _make(config: StageConfig) -> MakeExample:
     return partial(
         step_example, context_in=prompt.context_in, title_in_prompt=prompt.title_in_prompt, texts=prompt.texts
     )
-
-
-def _scoring(config: StageConfig) -> Scoring:
-    if config.kind == "rlvr":
-        # Paper: 5.1 rewards the final answer and says nothing of solutions that are cut or cannot be read.
-        # A solution that cannot be read or was cut is wrong, as in any evaluation; there is no further penalty.
-        return Scoring(parse=parse_solution, reward=outcome_reward, format_penalty=0.0)
-    reward = similarity_reward(autojunk=config.reward.autojunk, first_argument=config.reward.first_argument)
-    # A whole solution may think anywhere between its steps; a single step thinks first.
-    parse = parse_solution if config.data.one_step else parse_step
-    return Scoring(parse=parse, reward=reward, format_penalty=config.reward.format_penalty)
 
 
 def _refuse_shared_problems(name: str, config: StageConfig, training: ExampleStore, checked: ExampleStore) -> None:

@@ -37,7 +37,10 @@ def run_recipe(
 ) -> Path:
     """Train all stages; returns the folder of the final model. Everything goes to ``config.run_dir``."""
     accelerator = _accelerator()
-    stages = [build_stage(name, stage, seed=config.seed) for name, stage in config.stages.items()]  # fail early
+    stages = [
+        build_stage(name, stage, seed=config.seed, model_path=config.model.path, run_dir=config.run_dir)
+        for name, stage in config.stages.items()
+    ]  # fail early
     hardware = {"device": _device_name(accelerator.device), "num_processes": accelerator.num_processes}
     if resume:
         run_dir = RunDir.open(config)

@@ -41,6 +41,8 @@ from srl.policy import Precision
 from srl.rollouts import Scoring, roll_out
 from srl.run_dir import RunDir
 from srl.seeds import derive_seed
+from srl.signals.measures import settings_of_stage, signal_metrics
+from srl.signals.watch import Watch
 from srl.types import RolloutGroup, SamplingParams, TrainingExample
 from srl.update import PolicyUpdater
 
@@ -92,6 +94,7 @@ class Trainer:
         self._engine, self._accelerator, self._run_dir = engine, accelerator, run_dir
         self._seed, self._on_metrics, self._advantages = seed, on_metrics, advantages
         self._model, self._tokenizer = model, tokenizer
+        self._watch = Watch(stage.name)
         self._stream = ExampleStream(
             stage.training, seed=derive_seed(seed, stage.name), num_epochs=config.schedule.num_epochs
         )
@@ -124,6 +127,7 @@ class Trainer:
             load_optimizer(checkpoint, self._optimizer)
         if self._accelerator.is_main_process:  # one process writes the run folder, here as everywhere
             self._run_dir.forget_after(self._stage.name, self._state["update"] if checkpoint else -1)
+            self._watch = Watch(self._stage.name, *self._run_dir.history(self._stage.name))
 
     def train(self) -> Path:
         """Run the stage to its end; returns the folder of the model that it hands on."""
@@ -154,6 +158,8 @@ class Trainer:
                 "time/rollout_seconds": sampled - started,
                 "time/update_seconds": time.perf_counter() - sampled,
             }
+            if self._accelerator.is_main_process:
+                metrics |= signal_metrics(collected.groups, settings_of_stage(self._config))
             num_rollouts = self._state["num_rollouts"] + int(metrics["rollout/num_rollouts"])
             self._state = {
                 "update": update,
@@ -234,7 +240,10 @@ class Trainer:
     def _log(self, metrics: Metrics) -> None:
         line: Metrics = {"stage": self._stage.name, **metrics}
         if self._accelerator.is_main_process:
-            self._run_dir.log(line)
+            warnings = self._watch.look(line)
+            self._run_dir.log(line, warnings)
+            for warning in warnings:
+                logger.warning("%s update %d: %s", warning.stage, warning.update, warning.message)
             self._on_metrics(line)
 
     def _log_rest(self, collected: CollectedGroups) -> None:
@@ -251,12 +260,15 @@ class Trainer:
 
     def _save_rollouts(self, update: int, collected: CollectedGroups, advantages: Sequence[list[float]]) -> None:
         """The first kept groups and, when there are any, one rejected one."""
-        limit = self._config.schedule.rollouts_saved
+        limit, sampling = self._config.schedule.rollouts_saved, self._config.sampling
         rejected = [(group, None) for group in collected.rejected[:1]]
         kept = list(zip(collected.kept, advantages, strict=True))
         if self._accelerator.is_main_process:
             self._run_dir.save_rollouts(
-                self._stage.name, update, [*kept[: max(0, limit - len(rejected))], *rejected][:limit]
+                self._stage.name,
+                update,
+                [*kept[: max(0, limit - len(rejected))], *rejected][:limit],
+                min_reward_std=sampling.min_reward_std if sampling.dynamic else 0.0,
             )
 
     def _save(self) -> None:

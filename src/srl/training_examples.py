@@ -19,8 +19,8 @@ from typing import overload
 from srl.context import ContextLimits, FastTokenizer, cut_middle, fit_example
 from srl.errors import DataError
 from srl.example_store import ExampleStore
-from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, solve_prompt, step_prompt
-from srl.types import StepExample, TrainingExample
+from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, rest_prompt, solve_prompt, step_prompt
+from srl.types import ChatPrompt, StepExample, TrainingExample
 
 MakeExample = Callable[[StepExample], TrainingExample]
 
@@ -92,7 +92,18 @@ class TrainingExamples(Sequence[TrainingExample]):
         example: StepExample | None = self._store[self._rows[index]]
         if self._fitter is not None:
             example = self._fitter.fit(example)
-        return None if example is None else self._make(example)
+        if example is None:
+            return None
+        return replace(self._make(example), step=example, next_action=self._next_action(index))
+
+    def _next_action(self, index: int) -> str:
+        """The expert's step after the one asked for, "" where it is none of the stored ones."""
+        row = self._rows[index]
+        if row + 1 == len(self._store):
+            return ""
+        is_next = self._store.owner(row + 1) is self._store.owner(row)
+        follows = is_next and self._store.step_index(row + 1) == self._store.step_index(row) + 1
+        return self._store[row + 1].target_action if follows else ""
 
     def before_fitting(self, index: int) -> TrainingExample:
         """The example with its observations cut, its prompt as long as it is; equal to ``try_get`` where that fits."""
@@ -132,8 +143,11 @@ def step_example(
 
 def step_target(example: StepExample, *, title_in_prompt: bool) -> str:
     """What ``step_prompt`` asks for: the step, or with its title in the prompt only what stands under it."""
-    is_titled = title_in_prompt and example.title != "" and example.target_body != ""
-    return example.target_body if is_titled else example.target_action
+    return example.target_body if _is_titled(example, title_in_prompt) else example.target_action
+
+
+def _is_titled(example: StepExample, title_in_prompt: bool) -> bool:
+    return title_in_prompt and example.title != "" and example.target_body != ""
 
 
 def one_step_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
@@ -163,6 +177,15 @@ def start_example(example: StepExample, *, texts: PromptTexts) -> TrainingExampl
         prompt=replace(solve_prompt(example.problem, texts=texts), assistant_prefix=so_far),
         target=example.answer or "",
     )
+
+
+def rest_of_solution(
+    example: StepExample, action: str, *, context_in: ContextPlace, title_in_prompt: bool, texts: PromptTexts
+) -> ChatPrompt:
+    """Ask for the rest of the solution that ``action``, in place of the expert's step, has begun."""
+    is_titled = _is_titled(example, title_in_prompt)
+    step = f"{example.step_index + 1}. **{example.title}**\n{action}" if is_titled else action
+    return rest_prompt(example.problem, (*example.context, step), context_in=context_in, texts=texts)
 
 
 def _refuse_agent(example: StepExample, what: str) -> None:

@@ -57,6 +57,7 @@ def test_the_command_writes_all_files_and_continues(
         (("--num-samples", 2, "--temperature", 0), "all the same"),
         (("--max-steps", 0), "at least 1"),
         (("--modes", "whole", "whole"), "each once"),
+        (("--modes", "stepwise", "--unmarked", "last_number"), "no effect without the mode whole"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_the_model_is_loaded(

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from srl.engines.scripted import ScriptedEngine
-from srl.errors import RunDirError
+from srl.errors import RewardError, RunDirError
 from srl.evaluation.command import fingerprint_model, print_scores
+from srl.evaluation.folder import count_ungraded
 from srl.evaluation.runner import EvaluationSettings, evaluate
 from srl.evaluation.solve import ChainLimits, Mode
 from srl.evaluation.statistics import wilson_interval
@@ -118,6 +119,47 @@ def test_scores_of_known_outcomes(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_ungraded_samples_are_counted_shown_and_left_out_of_the_rates(tmp_path: Path) -> None:
+    """p0: one of two right, one ungraded. p1: one wrong, one ungraded. p2: both ungraded. p3: both wrong."""
+    ungraded = r"1.5^{10^{12}} \mod 7"
+    replies = {0: ["0", ungraded], 1: ["99", ungraded], 2: [ungraded, ungraded], 3: ["98", "99"]}
+
+    def reply(prompt: ChatPrompt, index: int) -> str:
+        return rf"<think></think>\boxed{{{replies[int(prompt.messages[-1]['content'].split()[2])][index]}}}"
+
+    settings = replace(SETTINGS, num_samples=2)
+    scores = evaluate(ScriptedEngine(reply), PROBLEMS[:4], modes=("whole",), settings=settings, output=tmp_path)
+    greedy, average, passed = scores
+    assert (greedy.name, greedy.value, greedy.num_problems, greedy.num_samples) == ("whole/greedy", 1 / 3, 3, 3)
+    assert (average.name, average.value, average.num_problems, average.num_samples) == ("whole/avg@2", 1 / 4, 3, 4)
+    assert (passed.name, passed.value, passed.num_problems) == ("whole/pass@2", 1 / 2, 2)  # of p1 and p2 nobody knows
+    saved = json.loads((tmp_path / "scores.json").read_text())
+    assert saved["outcomes"] == {
+        "whole/greedy": {"answered": 3, "ungraded": 1},
+        "whole/avg@2": {"answered": 4, "ungraded": 4},
+    }
+    assert count_ungraded(tmp_path) == 5
+    console = Console(file=io.StringIO(), width=80)
+    print_scores(scores, console, num_ungraded=5)
+    assert "could not be graded: 5 samples" in console.file.getvalue()  # type: ignore[attr-defined]
+    before = files(tmp_path)
+    evaluate(ScriptedEngine(reply), PROBLEMS[:4], modes=("whole",), settings=settings, output=tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_nothing_graded_is_an_error_that_keeps_the_samples(tmp_path: Path) -> None:
+    engine = ScriptedEngine(lambda prompt, index: r"<think></think>\boxed{1.5^{10^{12}} \mod 7}")
+    settings = replace(SETTINGS, num_samples=0)
+    with pytest.raises(RewardError, match=r"whole/greedy: not one sample could be graded.*remove the lines"):
+        evaluate(engine, PROBLEMS[:2], modes=("whole",), settings=settings, output=tmp_path)
+    path = tmp_path / "samples.jsonl"
+    assert len(path.read_text().splitlines()) == 2
+    path.write_text("")  # what the message says
+    right = ScriptedEngine(lambda prompt, index: r"<think></think>\boxed{0}")
+    (score,) = evaluate(right, PROBLEMS[:2], modes=("whole",), settings=settings, output=tmp_path)
+    assert score.value == 0.5
+
+
 def test_all_score_names_and_greedy_only(tmp_path: Path) -> None:
     assert [score.name for score in run(tmp_path / "both")] == [
         "whole/greedy", "whole/avg@3", "whole/pass@3", "stepwise/greedy", "stepwise/avg@3", "stepwise/pass@3",
@@ -178,6 +220,7 @@ def test_a_mode_can_be_added_later(tmp_path: Path) -> None:
     [
         (replace(SETTINGS, seed=6), "seed was 5 and is 6$"),
         (replace(SETTINGS, model="other"), "model was 'scripted' and is 'other'$"),
+        (replace(SETTINGS, unmarked="last_number"), r"unmarked was 'wrong' and is 'last_number'$"),
         (replace(SETTINGS, limits=ChainLimits(max_steps=4)), r"limits\.max_steps was 3 and is 4$"),
         (replace(SETTINGS, texts=PromptTexts(solve_system="Solve.")), r"texts\.solve_system was .* and is 'Solve\.'$"),
         (

@@ -104,6 +104,42 @@ def test_whole_solutions_are_graded_on_the_text_outside_think() -> None:
     assert {record.temperature for record in records} == {1.0}
 
 
+TOO_LARGE = r"1.5^{10^{12}} \mod 7"
+"""An answer that nobody can evaluate: sympy wants 70 GB at once for it."""
+
+
+def test_what_cannot_be_graded_is_neither_right_nor_wrong() -> None:
+    def reply(prompt: ChatPrompt, index: int) -> str:
+        answer = [TOO_LARGE, str(goal(prompt)), "77"][index]
+        return rf"<think></think>\boxed{{{answer}}}"
+
+    whole = solve_whole(ScriptedEngine(reply), PROBLEMS[:1], num_samples=3, sampling=SAMPLED, seed=0)
+    chains = stepwise(ScriptedEngine(lambda prompt, index: reply(prompt, 0)), num_samples=2)
+    assert [(record.outcome, record.is_correct) for record in whole] == [
+        (SolveOutcome.UNGRADED, False), (SolveOutcome.ANSWERED, True), (SolveOutcome.ANSWERED, False)
+    ]  # fmt: skip
+    assert whole[0].answer == TOO_LARGE
+    assert {(record.outcome, record.is_correct) for record in chains} == {(SolveOutcome.UNGRADED, False)}
+
+
+def test_an_unmarked_answer_counts_in_whole_solutions_where_it_is_asked_for() -> None:
+    engine = ScriptedEngine(lambda prompt, _: f"it is {goal(prompt)}")
+    (strict,) = solve_whole(engine, PROBLEMS[1:2], num_samples=1, sampling=SAMPLED, seed=0)
+    (lenient,) = solve_whole(
+        engine, PROBLEMS[1:2], num_samples=1, sampling=SAMPLED, seed=0, unmarked="last_number"
+    )  # fmt: skip
+    assert (strict.outcome, strict.answer, strict.is_correct) == (SolveOutcome.NO_ANSWER, None, False)
+    assert (lenient.outcome, lenient.answer, lenient.is_correct) == (SolveOutcome.ANSWERED, "3", True)
+
+
+def test_a_closing_sentence_ends_a_chain_like_a_box() -> None:
+    def reply(prompt: ChatPrompt, index: int) -> str:
+        return count_on(prompt, index).replace(r"number \boxed{3}", "So the answer is 3.")
+
+    (record,) = stepwise(ScriptedEngine(reply), problems=PROBLEMS[1:2])
+    assert (record.outcome, record.is_correct, len(record.steps)) == (SolveOutcome.ANSWERED, True, 3)
+
+
 @pytest.mark.parametrize("context_in", ["user", "assistant"])
 def test_chains_feed_back_their_own_steps_and_end_with_the_answer(context_in: ContextPlace) -> None:
     engine = Recorder(ScriptedEngine(count_on))

@@ -1,5 +1,5 @@
-from srl.report.load import SavedScore
 from srl.report.score_table import score_columns, score_rows
+from srl.saved_run.records import SavedScore
 
 
 def score(name: str, value: float, num_samples: int | None = 200) -> SavedScore:

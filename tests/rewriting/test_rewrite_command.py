@@ -12,8 +12,9 @@ import time
 import pytest
 from llm_server import LLMServer, Reply, error, good, read_lines, steps_of, write_rows
 
+from srl.chat_api.settings import read_key
 from srl.errors import ConfigError, DataError, SRLError
-from srl.rewriting.command import read_key, rewrite_command
+from srl.rewriting.command import rewrite_command
 
 KEY = "sk-test-7f3a9b21c4d5e6f7"
 # What the command line does with a command: an error of ours is one line on stderr.

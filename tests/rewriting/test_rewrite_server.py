@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 from llm_server import LLMServer, Reply, error, good, ids, read_lines, steps_of, write_rows
 
-from srl.rewriting.client import EndpointError
+from srl.chat_api.client import EndpointError
 from srl.rewriting.journal import journal_path
 
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from srl.types import ChatPrompt, Generation, SamplingParams
 
@@ -26,4 +26,15 @@ class Engine(Protocol):
 
     def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
         """How many tokens the rendered prompt has; 0 from engines without tokens."""
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that hands over prompts as it finishes them, so that their rewards are computed meanwhile."""
+
+    def stream(
+        self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
+    ) -> Iterator[dict[int, Generation]]:
+        """What ``generate`` returns, in parts: generations by the index of their prompt, each index once."""
         ...

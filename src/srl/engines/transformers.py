@@ -7,7 +7,7 @@ distribution that the loss believes was sampled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -49,11 +49,19 @@ class TransformersEngine:
         model.to("cuda" if torch.cuda.is_available() else "cpu")  # pyright: ignore
         return cls(model, tokenizer, precision=precision, batch_size=batch_size)
 
-    @torch.no_grad()
     def generate(
         self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
     ) -> list[Generation]:
         """See Engine.generate."""
+        done: dict[int, Generation] = {}
+        for part in self.stream(prompts, num_samples=num_samples, sampling=sampling, seed=seed):
+            done.update(part)
+        return [done[index] for index in range(len(prompts))]
+
+    def stream(
+        self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
+    ) -> Iterator[dict[int, Generation]]:
+        """See StreamingEngine.stream; one part per batch."""
         rendered = [render(prompt, self._tokenizer) for prompt in prompts]
         prompt_ids = [self.tokenize(text) for text in rendered]
         self._check_lengths(prompt_ids, sampling.max_completion_tokens)
@@ -61,22 +69,16 @@ class TransformersEngine:
         order = sorted(range(len(prompts)), key=lambda index: -len(prompt_ids[index]))
         rows = [index for index in order for _ in range(num_samples)]
         sampled: list[list[Completion]] = [[] for _ in prompts]
-        was_training = self._model.training
-        self._model.eval()
-        devices = [self._model.device] if self._model.device.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices=devices), autocast(self._model.device, self._precision):
-                for start in range(0, len(rows), self._batch_size):
-                    torch.manual_seed(derive_seed(seed, "batch", start))
-                    chunk = rows[start : start + self._batch_size]
-                    for index, ids in zip(chunk, self._sample([prompt_ids[i] for i in chunk], sampling), strict=True):
-                        sampled[index].append(self._completion(ids, opens_think(rendered[index])))
-        finally:
-            self._model.train(was_training)
-        return [
-            Generation(prompt_token_ids=tuple(ids), completions=tuple(completions))
-            for ids, completions in zip(prompt_ids, sampled, strict=True)
-        ]
+        for start in range(0, len(rows), self._batch_size):
+            chunk = rows[start : start + self._batch_size]
+            batch = self._sample([prompt_ids[i] for i in chunk], sampling, derive_seed(seed, "batch", start))
+            for index, ids in zip(chunk, batch, strict=True):
+                sampled[index].append(self._completion(ids, opens_think(rendered[index])))
+            yield {
+                index: Generation(prompt_token_ids=tuple(prompt_ids[index]), completions=tuple(sampled[index]))
+                for index in dict.fromkeys(chunk)
+                if len(sampled[index]) == num_samples
+            }
 
     def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
         """See Engine.count_prompt_tokens."""
@@ -96,8 +98,9 @@ class TransformersEngine:
                 f"the model's window of {window} tokens; lower max_completion_tokens or leave long prompts out"
             )
 
-    def _sample(self, prompt_ids: Sequence[Sequence[int]], sampling: SamplingParams) -> list[list[int]]:
-        """Sampled ids of each row, cut after the first end token."""
+    @torch.no_grad()
+    def _sample(self, prompt_ids: Sequence[Sequence[int]], sampling: SamplingParams, seed: int) -> list[list[int]]:
+        """Sampled ids of each row, cut after the first end token. The global random state is left as it was."""
         pad = int(self._tokenizer.pad_token_id)  # pyright: ignore
         length = max(len(ids) for ids in prompt_ids)
         input_ids = torch.full((len(prompt_ids), length), pad, dtype=torch.long)
@@ -108,17 +111,22 @@ class TransformersEngine:
         settings: dict[str, Any] = dict(NEUTRAL_SAMPLING) if sampling.temperature > 0 else {"repetition_penalty": 1.0}
         if sampling.temperature > 0:
             settings |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        output = self._generate_neutral(
-            input_ids.to(self._model.device),
-            attention_mask.to(self._model.device),
-            GenerationConfig(
-                do_sample=sampling.temperature > 0,
-                max_new_tokens=sampling.max_completion_tokens,
-                eos_token_id=self._end_token_ids,
-                pad_token_id=pad,
-                **settings,
-            ),
+        generation_config = GenerationConfig(
+            do_sample=sampling.temperature > 0,
+            max_new_tokens=sampling.max_completion_tokens,
+            eos_token_id=self._end_token_ids,
+            pad_token_id=pad,
+            **settings,
         )
+        device, was_training = self._model.device, self._model.training
+        self._model.eval()
+        try:
+            devices = [device] if device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices), autocast(device, self._precision):
+                torch.manual_seed(seed)
+                output = self._generate_neutral(input_ids.to(device), attention_mask.to(device), generation_config)
+        finally:
+            self._model.train(was_training)
         return [self._cut(row) for row in output[:, length:].tolist()]
 
     def _generate_neutral(

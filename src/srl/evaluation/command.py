@@ -16,11 +16,13 @@ from rich.table import Table
 
 from srl.engines import Engine
 from srl.errors import ConfigError
+from srl.evaluation.folder import count_ungraded
 from srl.evaluation.problems import load_problems
 from srl.evaluation.runner import EvaluationSettings, evaluate
 from srl.evaluation.solve import ChainLimits, Mode
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts
 from srl.recipe import load_recipe
+from srl.rewards.final_answer import Unmarked
 from srl.types import Problem, SamplingParams, Score
 
 FINGERPRINT_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
@@ -42,6 +44,7 @@ def evaluate_command(
     max_prompt_tokens: int | None = None,
     context_in: ContextPlace = "user",
     prompts_from: Path | None = None,
+    unmarked: Unmarked = "wrong",
     precision: Literal["float32", "bfloat16"] = "float32",
     batch_size: int = 64,
     seed: int = 0,
@@ -62,12 +65,13 @@ def evaluate_command(
         max_prompt_tokens: Give a stepwise solution up at longer prompts. None: what the model's window leaves.
         context_in: Where the steps written so far stand: in the user's turn or at the start of the assistant's.
         prompts_from: Recipe, or config.json of a run: ask with its texts and its context_in.
+        unmarked: What counts where a whole solution marks no final answer: nothing, or its last number.
         precision: Number format of the forward pass.
         batch_size: Completions sampled together.
         seed: Seed of everything sampled.
     """
     console = Console()
-    _check_modes(modes)
+    _check_modes(modes, unmarked)
     context_in, texts = _read_prompts(prompts_from, context_in)
     try:
         settings = EvaluationSettings(
@@ -78,6 +82,7 @@ def evaluate_command(
             texts=texts,
             seed=seed,
             batch_size=batch_size,
+            unmarked=unmarked,
             model=f"{fingerprint_model(model)} in {precision}",
         )
     except ValueError as error:
@@ -87,13 +92,15 @@ def evaluate_command(
 
     engine = TransformersEngine.from_pretrained(model, precision=precision, batch_size=batch_size)
     scores = _evaluate_with_progress(engine, rows, modes, _fit_window(settings, model), output, console)
-    print_scores(scores, console)
+    print_scores(scores, console, num_ungraded=count_ungraded(output))
     console.print(f"samples: {escape(str(output / 'samples.jsonl'))}", highlight=False, soft_wrap=True)
 
 
-def _check_modes(modes: tuple[Mode, ...]) -> None:
+def _check_modes(modes: tuple[Mode, ...], unmarked: Unmarked) -> None:
     if not modes or len(set(modes)) < len(modes):
         raise ConfigError(f"modes are {', '.join(modes) or 'empty'}; use whole, stepwise, or both, each once")
+    if unmarked != "wrong" and "whole" not in modes:
+        raise ConfigError(f"unmarked = {unmarked} has no effect without the mode whole; leave it out")
 
 
 def _read_prompts(path: Path | None, context_in: ContextPlace) -> tuple[ContextPlace, PromptTexts]:
@@ -126,8 +133,8 @@ def _evaluate_with_progress(
         )
 
 
-def print_scores(scores: list[Score], console: Console) -> None:
-    """The scores as a table that fits into 80 columns."""
+def print_scores(scores: list[Score], console: Console, *, num_ungraded: int = 0) -> None:
+    """The scores as a table that fits into 80 columns, and how many samples they leave out."""
     table = Table()
     table.add_column("score")
     for heading in ("%", "95 % interval", "problems", "samples"):
@@ -138,6 +145,8 @@ def print_scores(scores: list[Score], console: Console) -> None:
             escape(score.name), f"{100 * score.value:.1f}", interval, str(score.num_problems), str(score.num_samples)
         )
     console.print(table)
+    if num_ungraded:
+        console.print(f"left out, because they could not be graded: {num_ungraded:,} samples (docs/grading.md)")
 
 
 def _fit_window(settings: EvaluationSettings, model: str) -> EvaluationSettings:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from srl.errors import RunDirError
-from srl.evaluation.solve import Mode, SolveRecord
+from srl.evaluation.solve import Mode, SolveOutcome, SolveRecord
 from srl.run_dir import write_json
 
 SampleKey = tuple[Mode, bool, str, int]
@@ -80,3 +80,9 @@ def append_samples(path: Path, records: Sequence[SolveRecord]) -> None:
     """Add lines in one write, and hand them to the operating system before returning."""
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write("".join(json.dumps(asdict(record)) + "\n" for record in records))
+
+
+def count_ungraded(output: Path) -> int:
+    """How many samples of a finished evaluation could not be graded, and are left out of its scores."""
+    outcomes = json.loads((output / "scores.json").read_text(encoding="utf-8"))["outcomes"]
+    return sum(counts.get(SolveOutcome.UNGRADED, 0) for counts in outcomes.values())

@@ -2,7 +2,11 @@
 
 The work is cut into batches in one fixed way, and a batch's seed depends on its place only. A call that finds finished
 samples does the rest and ends with the files an uninterrupted one writes, byte for byte: a batch that was cut in the
-middle of its lines is drawn again, and what is missing is added.
+middle of its lines is drawn again, and what is missing is added. Only an answer that takes about as long to grade as
+the deadline can come out as graded once and as ungraded another time; what stands in the file is not graded again.
+
+The decision a reader would question: ungraded samples are left out of the rates, and counted beside them. Their
+answers may be right, so "wrong" would be a guess. A pass@K stays known where one of the others is right.
 """
 
 from __future__ import annotations
@@ -16,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from srl.engines import Engine
-from srl.errors import RunDirError
+from srl.errors import RewardError, RunDirError
 from srl.evaluation.folder import SampleKey, append_samples, open_folder, read_samples, sample_key
 from srl.evaluation.solve import (
     ChainLimits,
     Mode,
+    SolveOutcome,
     SolveRecord,
     fingerprint,
     first_prompt,
@@ -29,6 +34,7 @@ from srl.evaluation.solve import (
 )
 from srl.evaluation.statistics import accuracy_score, pass_at_k_score
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts
+from srl.rewards.final_answer import Unmarked
 from srl.run_dir import write_json
 from srl.seeds import derive_seed
 from srl.types import Problem, SamplingParams, Score
@@ -55,6 +61,9 @@ class EvaluationSettings:
     """Seed of everything sampled."""
     batch_size: int = 256
     """Completions or chains that go to the engine together. Part of the settings, because seeds go by batch."""
+    unmarked: Unmarked = "wrong"
+    """What counts where a whole solution marks no final answer: nothing, or its last number, as in the Qwen2.5-Math \
+package. A chain of steps ends with a marked answer."""
     model: str = ""
     """Name of the policy with a fingerprint of its weights, so that no other one's samples are taken for its own."""
 
@@ -154,7 +163,13 @@ def _solve(engine: Engine, batch: _Batch, settings: EvaluationSettings) -> list[
     seed = derive_seed(settings.seed, batch.mode, "greedy" if batch.is_greedy else "sampled", batch.index)
     if batch.mode == "whole":
         return solve_whole(
-            engine, batch.problems, num_samples=batch.num_samples, sampling=sampling, seed=seed, texts=settings.texts
+            engine,
+            batch.problems,
+            num_samples=batch.num_samples,
+            sampling=sampling,
+            seed=seed,
+            texts=settings.texts,
+            unmarked=settings.unmarked,
         )
     return solve_stepwise(
         engine,
@@ -173,16 +188,40 @@ def _score(
 ) -> list[Score]:
     scores: list[Score] = []
     for mode in modes:
-        greedy = [[done[mode, True, problem.problem_id, 0].is_correct] for problem in problems]
-        scores.append(accuracy_score(f"{mode}/greedy", greedy))
+        greedy = [[done[mode, True, problem.problem_id, 0]] for problem in problems]
+        scores.append(accuracy_score(f"{mode}/greedy", _graded(greedy, f"{mode}/greedy")))
         if num_samples:
             sampled = [
-                [done[mode, False, problem.problem_id, index].is_correct for index in range(num_samples)]
-                for problem in problems
+                [done[mode, False, problem.problem_id, index] for index in range(num_samples)] for problem in problems
             ]
-            scores.append(accuracy_score(f"{mode}/avg@{num_samples}", sampled))
-            scores.append(pass_at_k_score(f"{mode}/pass@{num_samples}", sampled, num_samples))
+            name = f"{mode}/avg@{num_samples}"
+            scores.append(accuracy_score(name, _graded(sampled, name)))
+            if known := _known_passes(sampled):
+                scores.append(pass_at_k_score(f"{mode}/pass@{num_samples}", known, num_samples))
     return scores
+
+
+def _graded(samples: Sequence[Sequence[SolveRecord]], name: str) -> list[list[bool]]:
+    """Right or wrong of the graded samples, problem by problem; problems without any are left out."""
+    graded = [
+        [record.is_correct for record in records if record.outcome is not SolveOutcome.UNGRADED] for records in samples
+    ]
+    if not any(graded):
+        raise RewardError(
+            f"{name}: not one sample could be graded (docs/grading.md). If the machine was too busy, remove the lines "
+            'with "ungraded" from samples.jsonl and run the command again, which draws and grades them anew'
+        )
+    return [outcomes for outcomes in graded if outcomes]
+
+
+def _known_passes(samples: Sequence[Sequence[SolveRecord]]) -> list[list[bool]]:
+    """Right or not of all samples of the problems that were certainly passed or failed by the K together."""
+    return [
+        [record.is_correct for record in records]
+        for records in samples
+        if any(record.is_correct for record in records)
+        or all(record.outcome is not SolveOutcome.UNGRADED for record in records)
+    ]
 
 
 def _count_outcomes(records: Sequence[SolveRecord], num_samples: int) -> dict[str, dict[str, int]]:

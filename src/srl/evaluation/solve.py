@@ -5,6 +5,8 @@ r"""Problems -> engine -> one graded record per sample, in two modes (section 7 
   that gives a final answer, with a step that breaks the format, or at a limit. Chains of all problems and samples go
   forward together, one engine call per round.
 
+All samples of an engine call are graded together, after the last of them is there.
+
 The decision a reader would question: a completion that breaks its format or is cut by the token limit is wrong even
 where an answer stands in it. The same rule rewards it in training.
 """
@@ -14,14 +16,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
 from srl.engines import Engine
 from srl.parsing import parse_solution, parse_step
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, next_step_prompt, solve_prompt
-from srl.rewards.outcome import final_answer, is_correct
+from srl.rewards.final_answer import Unmarked
+from srl.rewards.outcome import final_answer, grade_many
 from srl.seeds import derive_seed
 from srl.types import (
     ChatPrompt,
@@ -32,6 +35,7 @@ from srl.types import (
     ParseStatus,
     Problem,
     SamplingParams,
+    Ungraded,
 )
 
 # Paper: 5.1 asks for whole solutions only; "stepwise" is ours.
@@ -43,6 +47,7 @@ class SolveOutcome(StrEnum):
     """How a sample ended. Only ``ANSWERED`` can be correct."""
 
     ANSWERED = "answered"
+    UNGRADED = "ungraded"
     NO_ANSWER = "no_answer"
     FORMAT_ERROR = "format_error"
     MAX_STEPS = "max_steps"
@@ -74,7 +79,7 @@ class SolveRecord:
     answer: str | None
     """The final answer found, None without one."""
     is_correct: bool
-    """Whether it equals the reference answer."""
+    """Whether it equals the reference answer; False, and not counted, where the outcome is ``UNGRADED``."""
     num_completion_tokens: int
     """Tokens of all completions; 0 from engines without tokens."""
     finish_reason: FinishReason
@@ -130,15 +135,20 @@ def solve_whole(
     sampling: SamplingParams,
     seed: int,
     texts: PromptTexts = DEFAULT_TEXTS,
+    unmarked: Unmarked = "wrong",
 ) -> list[SolveRecord]:
-    """``num_samples`` whole solutions of each problem, problem by problem; one engine call."""
+    """``num_samples`` whole solutions of each problem, problem by problem; one engine call.
+
+    ``unmarked``: what counts as the answer of a solution that marks none.
+    """
     prompts = [solve_prompt(problem.problem, texts=texts) for problem in problems]
     generations = engine.generate(prompts, num_samples=num_samples, sampling=sampling, seed=seed)
-    return [
-        _grade_whole(problem, fingerprint(prompt), index, completion, sampling.temperature)
+    records = [
+        _whole_record(problem, fingerprint(prompt), index, completion, sampling.temperature, unmarked)
         for problem, prompt, generation in zip(problems, prompts, generations, strict=True)
         for index, completion in enumerate(generation.completions)
     ]
+    return _grade(records, problems, unmarked)
 
 
 def solve_stepwise(
@@ -178,14 +188,35 @@ def solve_stepwise(
             outcome = _chain_outcome(chain, parsed, limits, engine)
             if outcome is not None:
                 chain.record = _chain_record(chain, parsed, outcome, generation, sampling.temperature)
-    return [chain.record for chain in chains if chain.record is not None]
+    return _grade([chain.record for chain in chains if chain.record is not None], problems)
 
 
-def _grade_whole(
-    problem: Problem, prompt_sha256: str, sample_index: int, completion: Completion, temperature: float
+def _grade(
+    records: Sequence[SolveRecord], problems: Sequence[Problem], unmarked: Unmarked = "wrong"
+) -> list[SolveRecord]:
+    """The records with their answers graded, all at once."""
+    references = {problem.problem_id: problem.answer for problem in problems}
+    places = [place for place, record in enumerate(records) if record.outcome is SolveOutcome.ANSWERED]
+    pairs = [(records[place].steps[-1], references[records[place].problem_id]) for place in places]
+    graded = list(records)
+    for place, grade in zip(places, grade_many(pairs, unmarked=unmarked), strict=True):
+        if isinstance(grade, Ungraded):
+            graded[place] = replace(records[place], outcome=SolveOutcome.UNGRADED)
+        else:
+            graded[place] = replace(records[place], is_correct=grade)
+    return graded
+
+
+def _whole_record(
+    problem: Problem,
+    prompt_sha256: str,
+    sample_index: int,
+    completion: Completion,
+    temperature: float,
+    unmarked: Unmarked,
 ) -> SolveRecord:
     parsed = parse_solution(completion.text, completion.finish_reason)
-    answer = final_answer(parsed.action)
+    answer = final_answer(parsed.action, unmarked=unmarked)
     if parsed.status is not ParseStatus.OK:  # Paper: says nothing of completions that are cut; ours count as wrong.
         outcome = SolveOutcome.FORMAT_ERROR
     else:
@@ -201,7 +232,7 @@ def _grade_whole(
         outcome=outcome,
         status=parsed.status,
         answer=answer,
-        is_correct=is_correct(parsed.action, problem.answer),
+        is_correct=False,
         num_completion_tokens=len(completion.token_ids),
         finish_reason=completion.finish_reason,
     )
@@ -232,7 +263,7 @@ def _chain_record(
         outcome=outcome,
         status=parsed.status,
         answer=final_answer(parsed.action),
-        is_correct=is_correct(parsed.action, chain.problem.answer),
+        is_correct=False,
         num_completion_tokens=chain.num_completion_tokens,
         finish_reason=generation.completions[0].finish_reason,
     )

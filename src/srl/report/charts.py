@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from srl.report.svg import drawing, tag
 from srl.report.text import number, percent, visible
 
 MAX_POINTS = 240
@@ -95,29 +96,29 @@ def line_chart(series: Sequence[Series], *, axis: Axis, x_label: str, descriptio
             round(_HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM), 1),
         )
 
-    parts = [_tag("text", axis.label, x=4, y=12, class_="axis-label")]
+    parts = [tag("text", axis.label, x=4, y=12, class_="axis-label")]
     for tick in ticks:
         y = at(x_low, tick)[1]
-        parts.append(_tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
+        parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
         label = f"{number(tick * 100)} %" if axis.is_rate else number(tick)
-        parts.append(_tag("text", label, x=_LEFT - 6, y=y + 3.5, class_="tick end"))
+        parts.append(tag("text", label, x=_LEFT - 6, y=y + 3.5, class_="tick end"))
     for tick in nice_ticks(x_low, x_high, 5, is_integer=True):
         if x_low <= tick <= x_high:
             x = at(tick, ticks[0])[0]
-            parts.append(_tag("text", number(tick, 6), x=x, y=_HEIGHT - _BOTTOM + 15, class_="tick middle"))
-    parts.append(_tag("text", x_label, x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 5, class_="axis-label middle"))
+            parts.append(tag("text", number(tick, 6), x=x, y=_HEIGHT - _BOTTOM + 15, class_="tick middle"))
+    parts.append(tag("text", x_label, x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 5, class_="axis-label middle"))
     for index, line in enumerate(series, start=1):
         drawn = [at(x, y) for x, y in line.points]
         if line.spread:
             above = [at(x, y + half) for (x, y), half in zip(line.points, line.spread, strict=True)]
             below = [at(x, y - half) for (x, y), half in zip(line.points, line.spread, strict=True)]
-            parts.append(_tag("polygon", points=_path(above + below[::-1]), class_=f"band s{index}"))
-        parts.append(_tag("polyline", points=_path(drawn), class_=f"line s{index}"))
+            parts.append(tag("polygon", points=_path(above + below[::-1]), class_=f"band s{index}"))
+        parts.append(tag("polyline", points=_path(drawn), class_=f"line s{index}"))
         if line.has_markers or len(drawn) == 1:
-            parts += [_tag("circle", cx=x, cy=y, r=2.6, class_=f"dot s{index}") for x, y in drawn]
-    parts.append(_tag("line", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, class_="cursor", visibility="hidden"))
+            parts += [tag("circle", cx=x, cy=y, r=2.6, class_=f"dot s{index}") for x, y in drawn]
+    parts.append(tag("line", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, class_="cursor", visibility="hidden"))
     points = [(at(x, ticks[0])[0], text) for x, text in _tooltips(series, axis)]
-    return _svg(_WIDTH, _HEIGHT, parts, "chart", description, data_points=json.dumps(points, ensure_ascii=False))
+    return drawing(_WIDTH, _HEIGHT, parts, "chart", description, data_points=json.dumps(points, ensure_ascii=False))
 
 
 def interval_plot(value: float, low: float, high: float, *, reference: float | None, description: str) -> Markup:
@@ -127,17 +128,17 @@ def interval_plot(value: float, low: float, high: float, *, reference: float | N
     def at(rate: float) -> float:
         return round(margin + min(max(rate, 0.0), 1.0) * (width - 2 * margin), 1)
 
-    parts = [_tag("line", x1=margin, x2=width - margin, y1=18, y2=18, class_="grid")]
+    parts = [tag("line", x1=margin, x2=width - margin, y1=18, y2=18, class_="grid")]
     for tick, label in ((0.0, "0"), (0.5, "50"), (1.0, "100 %")):
-        parts.append(_tag("line", x1=at(tick), x2=at(tick), y1=16, y2=20, class_="grid"))
+        parts.append(tag("line", x1=at(tick), x2=at(tick), y1=16, y2=20, class_="grid"))
         anchor = {0.0: "tiny", 0.5: "tiny middle", 1.0: "tiny end"}[tick]
-        parts.append(_tag("text", label, x=at(tick) + {0.0: -3, 0.5: 0, 1.0: 6}[tick], y=27, class_=anchor))
+        parts.append(tag("text", label, x=at(tick) + {0.0: -3, 0.5: 0, 1.0: 6}[tick], y=27, class_=anchor))
     if reference is not None:
-        parts.append(_tag("line", x1=at(reference), x2=at(reference), y1=1, y2=18, class_="reference"))
-    parts.append(_tag("line", x1=at(low), x2=at(high), y1=y, y2=y, class_="whisker"))
-    parts += [_tag("line", x1=at(end), x2=at(end), y1=y - 3, y2=y + 3, class_="whisker") for end in (low, high)]
-    parts.append(_tag("circle", cx=at(value), cy=y, r=3.4, class_="dot s1"))
-    return _svg(width, height, parts, "interval", description)
+        parts.append(tag("line", x1=at(reference), x2=at(reference), y1=1, y2=18, class_="reference"))
+    parts.append(tag("line", x1=at(low), x2=at(high), y1=y, y2=y, class_="whisker"))
+    parts += [tag("line", x1=at(end), x2=at(end), y1=y - 3, y2=y + 3, class_="whisker") for end in (low, high)]
+    parts.append(tag("circle", cx=at(value), cy=y, r=3.4, class_="dot s1"))
+    return drawing(width, height, parts, "interval", description)
 
 
 def reward_strip(rewards: Sequence[float | None], *, failed: Sequence[bool], marked: Sequence[int]) -> Markup:
@@ -153,18 +154,18 @@ def reward_strip(rewards: Sequence[float | None], *, failed: Sequence[bool], mar
         x, size = index * column + column * 0.15, abs(reward or 0.0) * scale
         y = zero - size if (reward or 0.0) >= 0 else zero
         kind = "bar failed" if failed[index] else "bar"
-        bar = _tag("rect", x=round(x, 1), y=round(y, 1), width=column * 0.7, height=max(round(size, 1), 1), class_=kind)
+        bar = tag("rect", x=round(x, 1), y=round(y, 1), width=column * 0.7, height=max(round(size, 1), 1), class_=kind)
         parts.append(bar)
         middle = round(index * column + column / 2, 1)
         if column >= 30:
             shown = "?" if reward is None else number(reward)
             label_y = y - 3 if (reward or 0.0) >= 0 else y + size + 10
-            parts.append(_tag("text", shown, x=middle, y=round(label_y, 1), class_="tiny middle"))
+            parts.append(tag("text", shown, x=middle, y=round(label_y, 1), class_="tiny middle"))
         if index in marked:
-            parts.append(_tag("circle", cx=middle, cy=height - 4, r=2.6, class_="dot s1"))
-    parts.append(_tag("line", x1=0, x2=width, y1=round(zero, 1), y2=round(zero, 1), class_="base-line"))
+            parts.append(tag("circle", cx=middle, cy=height - 4, r=2.6, class_="dot s1"))
+    parts.append(tag("line", x1=0, x2=width, y1=round(zero, 1), y2=round(zero, 1), class_="base-line"))
     shown = ", ".join("unknown" if reward is None else number(reward) for reward in rewards)
-    return _svg(width, height, parts, "strip", f"Rewards of the {len(rewards)} rollouts: {shown}")
+    return drawing(width, height, parts, "strip", f"Rewards of the {len(rewards)} rollouts: {shown}")
 
 
 def _value_ticks(series: Sequence[Series], axis: Axis) -> list[float]:
@@ -195,19 +196,3 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
-
-
-def _svg(width: float, height: float, parts: Sequence[Markup], kind: str, description: str, **more: str) -> Markup:
-    # Natural size in pixels, scaled down by the style sheet where the column is narrower.
-    size = {"viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}"}
-    return _tag("svg", *parts, class_=kind, role="img", aria_label=description, **size, **more)
-
-
-def _tag(name: str, *children: str | Markup, **attributes: str | float) -> Markup:
-    """One element; text and attribute values are escaped, ``class_`` and ``data_x`` become class and data-x."""
-    written = Markup("")
-    for key, value in attributes.items():
-        text = visible(value) if isinstance(value, str) else f"{value:g}"
-        written += Markup(' {}="{}"').format(key if key == "viewBox" else key.rstrip("_").replace("_", "-"), text)
-    content = Markup("").join(child if isinstance(child, Markup) else escape(visible(child)) for child in children)
-    return Markup("<{name}{attributes}>{content}</{name}>").format(name=name, attributes=written, content=content)

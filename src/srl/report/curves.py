@@ -97,10 +97,11 @@ PLOTS = (
 
 def stage_figures(records: Sequence[dict[str, float]]) -> list[Figure]:
     """One figure for each of PLOTS; those without data say so in place of the drawing."""
-    return [_figure(plot, records) for plot in PLOTS]
+    return [draw_figure(plot, records) for plot in PLOTS]
 
 
-def _figure(plot: Plot, records: Sequence[dict[str, float]]) -> Figure:
+def draw_figure(plot: Plot, records: Sequence[dict[str, float]]) -> Figure:
+    """One figure; without data its drawing is None."""
     series: list[Series] = []
     legend: list[tuple[str, str, str]] = []
     bucket_size = 1

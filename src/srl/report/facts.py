@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from srl.report.json_files import JsonObject, as_number, as_object, as_text
-from srl.report.load import Run
 from srl.report.text import number
+from srl.saved_run.json_files import JsonObject, as_number, as_object, as_text
+from srl.saved_run.records import Run
+from srl.saved_run.settings import StageSettings, stage_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,18 +19,6 @@ class Fact:
     """What it is."""
     values: tuple[str, ...]
     """One value, or one for each stage; "" where the run does not say."""
-
-
-def stage_kind(config: JsonObject, stage: str) -> str:
-    """The stage's kind, "srl" or "rlvr"; without a config its name when that is one of the two, else ""."""
-    kind = as_text(_stage(config, stage).get("kind")) or stage
-    return kind if kind in ("srl", "rlvr") else ""
-
-
-def stage_reward_settings(config: JsonObject, stage: str) -> tuple[bool, bool]:
-    """(autojunk, whether the action is the first argument) of the stage's similarity, or its defaults."""
-    reward = as_object(_stage(config, stage).get("reward"))
-    return reward.get("autojunk") is True, reward.get("first_argument") != "target"
 
 
 def summary(run: Run) -> list[str]:
@@ -86,10 +75,6 @@ def _dirty_mark(git: JsonObject) -> str:
     return " with uncommitted changes" if git.get("dirty") is True else ""
 
 
-def _stage(config: JsonObject, stage: str) -> JsonObject:
-    return as_object(as_object(config.get("stages")).get(stage))
-
-
 def _setting(stage: JsonObject, table: str, key: str) -> str:
     value = as_object(stage.get(table)).get(key)
     shown = as_number(value)
@@ -108,15 +93,36 @@ def _length(stage: JsonObject) -> str:
 
 
 def _reward(stage: JsonObject) -> str:
+    """The whole [reward] table in words; "" where the config has none."""
     if as_text(stage.get("kind")) == "rlvr":
         return "final answer right (1) or wrong (0)"
-    first, autojunk = (_setting(stage, "reward", key) for key in ("first_argument", "autojunk"))
-    if not first and not autojunk:
+    if not as_object(stage.get("reward")):
         return ""
-    second = "action" if first == "target" else "target"
-    penalty = _setting(stage, "reward", "format_penalty")
-    shown = f"similarity of ({first}, {second}), autojunk {'on' if autojunk == 'true' else 'off'}"
-    return shown + (f"; {penalty} for a broken format" if penalty else "")
+    settings = stage_settings({"stages": {"": stage}}, "")
+    parts = [_similarity(settings)]
+    low, high = settings.thresholds
+    if (low, high) != (0.0, 1.0):
+        parts.append(f"0 up to {number(low)}, 1 from {number(high)} on")
+    weight = number(settings.outcome_weight)
+    if settings.outcome == "gate":
+        parts.append(f"a wrong final answer takes away {weight} of it")
+    elif settings.outcome == "blend":
+        parts.append(f"blended with the final answer, which counts {weight}")
+    return "; ".join([*parts, f"{number(settings.format_penalty)} for a broken format"])
+
+
+def _similarity(settings: StageSettings) -> str:
+    arguments = "(action, target)" if settings.is_action_first else "(target, action)"
+    sequence = f"of {arguments}, autojunk {'on' if settings.autojunk else 'off'}"
+    if list(settings.similarity) == ["sequence"]:
+        return f"similarity {sequence}"
+    total = sum(settings.similarity.values()) or 1.0
+    names = [
+        (f"{number(weight / total)} of " if len(settings.similarity) > 1 else "")
+        + (f"sequence {sequence}" if name == "sequence" else name)
+        for name, weight in settings.similarity.items()
+    ]
+    return "similarity " + " and ".join(names)
 
 
 def _prompt(stage: JsonObject) -> str:

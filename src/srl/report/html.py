@@ -19,14 +19,18 @@ import jinja2
 import tyro
 from markupsafe import Markup
 
+from srl.diagnosis.diagnose import diagnose_run
 from srl.report.charts import reward_strip
 from srl.report.curves import Figure, stage_figures
-from srl.report.facts import environment_facts, recipe_rows, stage_kind, stage_reward_settings, summary
-from srl.report.load import Run, SavedGroup, SavedRollout, load_run
+from srl.report.facts import environment_facts, recipe_rows, summary
+from srl.report.reward_section import NUM_EXAMPLES, reward_view
 from srl.report.samples import MAX_CHARACTERS, Match, Piece, best_and_worst, choose_groups, clip_pieces, match_texts
 from srl.report.score_table import score_columns, score_rows
 from srl.report.text import clip_text, number, visible
 from srl.run_dir import write_text
+from srl.saved_run.load import load_run
+from srl.saved_run.records import Run, SavedGroup, SavedRollout
+from srl.saved_run.settings import StageSettings, stage_settings
 
 _TIMES = ("time/rollout_seconds", "time/update_seconds")
 
@@ -100,7 +104,9 @@ def write_report(run_dir: Path) -> Path:
 
 
 def render_report(run: Run) -> str:
-    """The page as text. Adds to ``run.notes`` what it finds unreadable among the rollouts."""
+    """The page as text. Adds to ``run.notes`` what is missing, and what it finds unreadable among the rollouts."""
+    if not (run.path / "scores.json").exists():
+        run.notes.append("No scores yet: scores.json is written when the trained models are evaluated.")
     style, script = _template_file("page.css"), _template_file("page.js")
     engine = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template_file),
@@ -110,11 +116,16 @@ def render_report(run: Run) -> str:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    groups = [_group_view(run, group) for group in choose_groups(run, run.notes)]
+    settings = {stage: stage_settings(run.config, stage) for stage in run.stages}
+    paid_for = [
+        reward_view(stage, run.updates.get(stage.name, []), settings[stage.name])
+        for stage in diagnose_run(run, num_examples=NUM_EXAMPLES)
+    ]
+    groups = [_group_view(group, settings[group.stage]) for group in choose_groups(run)]
     return engine.get_template("page.html.jinja").render(
         name=run.path.resolve().name,
         notes=run.notes,
-        stages=[_stage_view(run, stage) for stage in run.updates],
+        stages=[_stage_view(stage, records, settings[stage].kind) for stage, records in run.updates.items()],
         recipe=recipe_rows(run.config),
         config_text=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
         environment=environment_facts(run),
@@ -122,7 +133,9 @@ def render_report(run: Run) -> str:
         score_columns=score_columns(run.scores),
         score_rows=score_rows(run.scores),
         scores_info=run.scores_info,
+        paid_for=paid_for,
         groups=groups,
+        has_marks=any(item.match for view in groups for item in view.rollouts),
         num_rollouts=sum(len(view.rollouts) for view in groups),
         number=number,
         style=Markup(style),  # our own files, the only texts that are not escaped
@@ -132,30 +145,29 @@ def render_report(run: Run) -> str:
     )
 
 
-def _stage_view(run: Run, stage: str) -> StageView:
-    records = run.updates[stage]
+def _stage_view(stage: str, records: Sequence[dict[str, float]], kind: str) -> StageView:
     seconds = sorted(sum(record.get(key, 0.0) for key in _TIMES) for record in records if _TIMES[1] in record)
     return StageView(
         name=stage,
-        kind=stage_kind(run.config, stage),
+        kind=kind,
         num_updates=int(records[-1]["update"]),
         median_seconds=number(seconds[len(seconds) // 2]) if seconds else "",
         figures=stage_figures(records),
     )
 
 
-def _group_view(run: Run, group: SavedGroup) -> GroupView:
-    compares_texts = stage_kind(run.config, group.stage) == "srl"
+def _group_view(group: SavedGroup, settings: StageSettings) -> GroupView:
     printed = best_and_worst(group)
     labels = ["all rewards equal"] if len(printed) == 1 else ["best of the group", "worst of the group"]
     views = [
-        _rollout_view(run, group, index, label, compares_texts) for index, label in zip(printed, labels, strict=True)
+        _rollout_view(group, group.rollouts[index], label, settings)
+        for index, label in zip(printed, labels, strict=True)
     ]
     match = views[0].match
     target, num_clipped = clip_pieces(match.target if match else [Piece(text=group.target, size=0)])
     return GroupView(
         group=group,
-        compares_texts=compares_texts,
+        compares_texts=settings.kind == "srl",
         strip=reward_strip(
             [rollout.reward for rollout in group.rollouts],
             failed=[rollout.status != "ok" for rollout in group.rollouts],
@@ -167,12 +179,12 @@ def _group_view(run: Run, group: SavedGroup) -> GroupView:
     )
 
 
-def _rollout_view(run: Run, group: SavedGroup, index: int, label: str, compares_texts: bool) -> RolloutView:
-    rollout = group.rollouts[index]
+def _rollout_view(group: SavedGroup, rollout: SavedRollout, label: str, settings: StageSettings) -> RolloutView:
     match = None
-    if compares_texts and rollout.action:
-        autojunk, action_is_first = stage_reward_settings(run.config, group.stage)
-        match = match_texts(rollout.action, group.target, autojunk=autojunk, action_is_first=action_is_first)
+    if settings.kind == "srl" and settings.has_sequence and rollout.action:
+        match = match_texts(
+            rollout.action, group.target, autojunk=settings.autojunk, action_is_first=settings.is_action_first
+        )
     pieces: Sequence[Piece] = match.action if match else [Piece(text=rollout.action or rollout.text, size=0)]
     action, num_clipped = clip_pieces(pieces)
     return RolloutView(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import pstdev
 
-from srl.report.load import Run, SavedGroup, SavedRollout, read_groups
 from srl.report.text import clip_text
 from srl.rewards.similarity import matching_blocks
+from srl.saved_run.groups import read_groups
+from srl.saved_run.records import Run, SavedGroup, SavedRollout
 
 NUM_GROUPS = 6
 MAX_CHARACTERS = 6000
@@ -48,14 +49,14 @@ class Match:
         return 2 * self.num_matched / self.num_total
 
 
-def choose_groups(run: Run, notes: list[str]) -> list[SavedGroup]:
+def choose_groups(run: Run) -> list[SavedGroup]:
     """About NUM_GROUPS groups, shared evenly among the stages, in the order of stages and updates."""
     if not run.rollout_files:
         return []
     per_stage = max(1, -(-NUM_GROUPS // len(run.rollout_files)))
     chosen: list[SavedGroup] = []
     for stage, files in run.rollout_files.items():
-        chosen += _choose_in_stage(stage, files, per_stage, notes)
+        chosen += _choose_in_stage(stage, files, per_stage)
     return chosen
 
 
@@ -91,8 +92,11 @@ def clip_pieces(pieces: Sequence[Piece]) -> tuple[list[Piece], int]:
     return kept, sum(len(piece.text) for piece in pieces) - sum(len(piece.text) for piece in kept)
 
 
-def _choose_in_stage(stage: str, files: Sequence[Path], num_groups: int, notes: list[str]) -> list[SavedGroup]:
-    """At most ``num_groups`` groups; a file that holds none is replaced by the next one that was not taken."""
+def _choose_in_stage(stage: str, files: Sequence[Path], num_groups: int) -> list[SavedGroup]:
+    """At most ``num_groups`` groups; a file that holds none is replaced by the next one that was not taken.
+
+    What a file has that cannot be read is noted where the whole stage is read, in ``srl.diagnosis``.
+    """
     num_groups = min(num_groups, len(files))
     wanted = [round(k * (len(files) - 1) / max(1, num_groups - 1)) for k in range(num_groups)]
     taken: dict[int, SavedGroup] = {}
@@ -102,7 +106,7 @@ def _choose_in_stage(stage: str, files: Sequence[Path], num_groups: int, notes: 
             if index in tried:
                 continue
             tried.add(index)
-            groups = read_groups(files[index], stage, notes)
+            groups = [group for group in read_groups(files[index], stage, []) if group.rollouts]
             if groups:
                 taken[index] = max(groups, key=_spread)
                 break

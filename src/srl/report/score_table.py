@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from srl.report.charts import interval_plot
-from srl.report.load import SavedScore
 from srl.report.text import percent
+from srl.saved_run.records import SavedScore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,13 +31,14 @@ class Number:
     """Written with a power of ten."""
 
 
-_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)"
+_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d{1,3}(?: \d{3})+(?![\d.])|\d+\.?\d*|\.\d+)"
 _EXPONENT = r"10\s*\^\s*(?:\{\s*(?P<%s>[+-]?\d{1,3})\s*\}|(?P<%s>[+-]?\d{1,3}))"
 _POWER = rf"[eE](?P<e>[+-]?\d{{1,3}})|\s*(?:\\times|\\cdot|\*|x|\u00d7)\s*{_EXPONENT % ('p1', 'p2')}"
 _BODY = "|".join(
     (
         r"(?P<whole>\d+)?\s*\\frac\s*\{\s*(?P<top>-?\d+)\s*\}\s*\{\s*(?P<bottom>\d+)\s*\}",
-        r"\\frac\s*(?P<top_digit>\d)\s*(?P<bottom_digit>\d)",
+        r"(?P<whole_before>\d+)?\s*\\frac\s*(?P<top_digit>\d)\s*(?P<bottom_digit>\d)",
+        r"(?P<mixed>\d+) (?P<mixed_top>\d+)/(?P<mixed_bottom>\d+)",
         rf"(?P<over>{_DECIMAL})\s*/\s*(?P<under>{_DECIMAL})",
         rf"(?P<decimal>{_DECIMAL})(?:{_POWER})?",
         _EXPONENT % ("p3", "p4"),
@@ -60,11 +61,14 @@ def read_number(answer: str) -> Number | None:
     if match is None:
         return None
     power = match["e"] or match["p1"] or match["p2"] or match["p3"] or match["p4"]
-    top = _fraction(match["top"] or match["top_digit"] or match["over"] or match["decimal"] or "1")
-    bottom = _fraction(match["bottom"] or match["bottom_digit"] or match["under"] or "1")
+    top = _fraction(
+        match["top"] or match["top_digit"] or match["mixed_top"] or match["over"] or match["decimal"] or "1"
+    )
+    bottom = _fraction(match["bottom"] or match["bottom_digit"] or match["mixed_bottom"] or match["under"] or "1")
     if bottom == 0:
         return None
-    value = top / bottom * Fraction(10) ** int(power or 0) + int(match["whole"] or 0)
+    whole = int(match["whole"] or match["whole_before"] or match["mixed"] or 0)
+    value = top / bottom * Fraction(10) ** int(power or 0) + whole
     return Number(
         value=-value if match["sign"] == "-" else value,
         is_percent=match["percent"] is not None,
@@ -91,4 +95,4 @@ def numbers_match(answer: Number, reference: Number) -> bool:
 
 
 def _fraction(decimal: str) -> Fraction:
-    return Fraction(decimal.replace(",", "").removesuffix("."))
+    return Fraction(decimal.replace(",", "").replace(" ", "").removesuffix("."))

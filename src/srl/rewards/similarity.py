@@ -3,7 +3,8 @@
     similarity = 2 M / T,   T = |a| + |b|,   M = sum of the sizes of the matching blocks
 
 Matching blocks are Ratcliff/Obershelp's, over Unicode code points: the longest contiguous match, then the same left and
-right of it. The value equals ``difflib.SequenceMatcher(None, a, b, autojunk=autojunk).ratio()`` bit for bit.
+right of it. The value equals ``difflib.SequenceMatcher(None, a, b, autojunk=autojunk).ratio()`` bit for bit. Sequences
+of tokens (lists of int or str) are compared in the same way, element by element.
 
 The decision a reader would question: ``autojunk`` is off. difflib's default drops every character that makes up more
 than 1 % of ``b`` once ``b`` has 200 characters, which is most letters; the formula above has no such rule.
@@ -11,58 +12,182 @@ than 1 % of ``b`` once ``b`` has 200 characters, which is most letters; the form
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, cast
+import importlib
+import os
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-# cydifflib ships without types; _Matcher below says what is used of it.
-# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownVariableType=false
-from cydifflib import SequenceMatcher
+import numpy as np
 
-from srl.types import Reward
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+from srl.types import Reward, Ungraded
+
+Text = str | Sequence[Hashable]
+"""What is compared: a string by its code points, any other sequence by its elements."""
+
+MAX_SCORED_CHARACTERS = 32_000
+"""The reward compares this many characters of an action and of a target; what lies beyond them counts as unmatched, so
+that the time for one pair is bounded (benchmarks/similarity.py measures the worst). The functions have no limit."""
+MIN_PAIRS_PER_THREAD = 16
+"""Fewer pairs are not worth a thread."""
+MAX_NARROW_NUMBERS = 0xFFFE
+_RESERVED = ("\ufffe", "\uffff")  # the two numbers of 16 bits that srl.rewards.matching keeps for itself
 
 
-class _Matcher(Protocol):
-    """The part of ``difflib.SequenceMatcher`` that is used here."""
-
-    def ratio(self) -> float: ...
-    def get_matching_blocks(self) -> list[tuple[int, int, int]]: ...
-
-
-def sequence_similarity(a: str, b: str, *, autojunk: bool = False) -> float:
-    """Ratio of matching characters, in [0, 1]; 1.0 for two empty texts. Not symmetric: ties are broken by ``a`` first.
+def sequence_similarity(a: Text, b: Text, *, autojunk: bool = False) -> float:
+    """Ratio of matching elements, in [0, 1]; 1.0 for two empty texts. Not symmetric: ties are broken by ``a`` first.
 
     >>> sequence_similarity("x = 42", "x = 43")
     0.8333333333333334
+    >>> sequence_similarity(["x", "=", "42"], ["x", "=", "43"])
+    0.6666666666666666
     """
-    return _matcher(a, b, autojunk=autojunk).ratio()
+    if a == b:
+        return 1.0
+    if not a or not b:
+        return 0.0
+    total = -1
+    if isinstance(a, str) and isinstance(b, str):
+        joined = a + b
+        width, data = (1, joined.encode()) if joined.isascii() else (2, joined.encode("utf-16-le", "surrogatepass"))
+        if len(data) == width * len(joined):
+            total = _compiled().count_in_bytes(data, width, len(a), autojunk)
+    if total < 0:
+        total = _find_blocks(a, b, autojunk=autojunk, wanted=False)[0]
+    return 2.0 * total / (len(a) + len(b))
 
 
-def matching_blocks(a: str, b: str, *, autojunk: bool = False) -> list[tuple[int, int, int]]:
+def sequence_similarities(
+    pairs: Sequence[tuple[Text, Text]], *, autojunk: bool = False, num_workers: int | None = None
+) -> list[float]:
+    """``sequence_similarity`` of many pairs, on ``num_workers`` threads; None: one for each core of this process.
+
+    Texts that occur more than once, such as the target of a group's rollouts, are prepared once.
+
+    >>> sequence_similarities([("x = 42", "x = 43"), ("", "")])
+    [0.8333333333333334, 1.0]
+    """
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"num_workers is {num_workers}; it must be at least 1, or None for one for each core")
+    totals = _count_matches(pairs, autojunk=autojunk, num_workers=num_workers or len(os.sched_getaffinity(0)))
+    return [
+        1.0 if a == b else 2.0 * total / (len(a) + len(b)) for (a, b), total in zip(pairs, totals.tolist(), strict=True)
+    ]
+
+
+def matching_blocks(a: Text, b: Text, *, autojunk: bool = False) -> list[tuple[int, int, int]]:
     """Blocks ``(i, j, size)`` with ``a[i:i + size] == b[j:j + size]``, ascending, the last one ``(len(a), len(b), 0)``.
 
     >>> matching_blocks("x = 42", "x = 43")
     [(0, 0, 5), (6, 6, 0)]
     """
-    return [(block[0], block[1], block[2]) for block in _matcher(a, b, autojunk=autojunk).get_matching_blocks()]
+    found = _find_blocks(a, b, autojunk=autojunk, wanted=True)[1] if a and b else []
+    merged: list[tuple[int, int, int]] = []
+    for i, j, size in sorted(found):
+        if merged and (merged[-1][0] + merged[-1][2], merged[-1][1] + merged[-1][2]) == (i, j):
+            i, j, size = merged[-1][0], merged[-1][1], merged.pop()[2] + size
+        merged.append((i, j, size))
+    return [*merged, (len(a), len(b), 0)]
+
+
+class SimilarityReward:
+    """The reward ``(action, target) -> similarity``; see ``similarity_reward``."""
+
+    def __init__(self, *, autojunk: bool, first_argument: Literal["action", "target"]) -> None:
+        self._autojunk, self._action_first = autojunk, first_argument == "action"
+
+    def __call__(self, action: str, target: str) -> float:
+        """The reward of one action."""
+        (similarity,) = self._similarities([(action, target)], num_workers=1)
+        return similarity
+
+    def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
+        """The rewards of many pairs, on all cores."""
+        return [*self._similarities(pairs, num_workers=None)]
+
+    def _similarities(self, pairs: Sequence[tuple[str, str]], *, num_workers: int | None) -> list[float]:
+        cap = MAX_SCORED_CHARACTERS
+        scored = [(action[:cap], target[:cap]) for action, target in pairs]
+        ordered = scored if self._action_first else [(target, action) for action, target in scored]
+        similarities = sequence_similarities(ordered, autojunk=self._autojunk, num_workers=num_workers)
+        return [
+            similarity
+            if len(action) <= cap and len(target) <= cap
+            else similarity * (min(cap, len(action)) + min(cap, len(target))) / (len(action) + len(target))
+            for similarity, (action, target) in zip(similarities, pairs, strict=True)
+        ]
 
 
 def similarity_reward(*, autojunk: bool, first_argument: Literal["action", "target"]) -> Reward:
-    """The reward ``(action, target) -> similarity``; ``first_argument`` says which text is SequenceMatcher's ``a``."""
+    """The paper's reward; ``first_argument`` says which text is SequenceMatcher's ``a``.
 
-    def action_first(action: str, target: str) -> float:
-        return sequence_similarity(action, target, autojunk=autojunk)
-
-    def target_first(action: str, target: str) -> float:
-        return sequence_similarity(target, action, autojunk=autojunk)
-
-    return action_first if first_argument == "action" else target_first
-
-
-def _matcher(a: str, b: str, *, autojunk: bool) -> _Matcher:
-    """The one place that names the implementation.
-
-    cydifflib and not difflib: the same numbers, about 19 times as fast. It keeps difflib's dictionary of characters
-    and counts in machine integers, so no string is special to it; lone surrogates, astral characters and the border of
-    199/200/201 characters are tested all the same. A new matcher for each call, because it is not safe to share one
-    between threads.
+    Beyond MAX_SCORED_CHARACTERS nothing is compared: M counts what matches up to there, T all characters.
     """
-    return cast(_Matcher, SequenceMatcher(None, a, b, autojunk=autojunk))
+    return SimilarityReward(autojunk=autojunk, first_argument=first_argument)
+
+
+@cache
+def _compiled() -> ModuleType:
+    """``srl.rewards.matching``, imported late: nothing else in this package needs numba."""
+    return importlib.import_module("srl.rewards.matching")
+
+
+def _find_blocks(a: Text, b: Text, *, autojunk: bool, wanted: bool) -> tuple[int, list[tuple[int, int, int]]]:
+    """M and, if ``wanted``, the blocks."""
+    symbols = _encode([a, b])
+    blocks = np.empty((min(len(a), len(b)) if wanted else 0, 3), np.int64)
+    total, num_blocks = _compiled().find_blocks(symbols[: len(a)], symbols[len(a) :], autojunk, blocks)
+    return total, [(i, j, size) for i, j, size in blocks[:num_blocks].tolist()]
+
+
+def _count_matches(pairs: Sequence[tuple[Text, Text]], *, autojunk: bool, num_workers: int) -> NDArray[np.int64]:
+    """M of each pair; 0 where both texts are equal, which the caller knows better."""
+    count_matches = _compiled().count_matches
+    ends: dict[Text, int] = {}
+    places = np.zeros((len(pairs), 4), np.int64)
+    texts: list[Text] = []
+    length = 0
+    for row, (a, b) in enumerate(pairs):
+        for column, text in ((0, a), (2, b)):
+            key = text if isinstance(text, str) else tuple(text)
+            if key not in ends:
+                texts.append(text)
+                length += len(text)
+                ends[key] = length
+            places[row, column : column + 2] = ends[key] - len(text), ends[key]
+    symbols = _encode(texts)
+    totals = np.zeros(len(pairs), np.int64)
+    work = (places[:, 1] - places[:, 0]) * (places[:, 3] - places[:, 2])
+    order = np.flatnonzero((work > 0) & (places[:, 0] != places[:, 2]))
+    # The costliest first, so that no thread is left with a long pair at the end; shares of about equal work.
+    order = order[np.argsort(-work[order], kind="stable")]
+    num_shares = min(8 * num_workers, len(order) // MIN_PAIRS_PER_THREAD) if num_workers > 1 else 1
+    shares = [order[start::num_shares] for start in range(num_shares)] if num_shares > 1 else [order]
+    if autojunk:  # pairs with the same second text next to each other
+        shares = [share[np.argsort(places[share, 2], kind="stable")] for share in shares]
+    if len(shares) == 1:
+        count_matches(symbols, places, order, autojunk, totals)
+        return totals
+    with ThreadPoolExecutor(min(num_workers, len(shares))) as threads:  # compiled code holds no lock
+        for done in [threads.submit(count_matches, symbols, places, share, autojunk, totals) for share in shares]:
+            done.result()
+    return totals
+
+
+def _encode(texts: Sequence[Text]) -> NDArray[Any]:
+    """All texts one after the other as numbers: of 16 bits where they fit, else of 32, at about half the speed."""
+    if all(isinstance(text, str) for text in texts):
+        joined = "".join(cast("Sequence[str]", texts))
+        if not any(character in joined for character in _RESERVED):
+            data = joined.encode("utf-16-le", "surrogatepass")
+            if len(data) == 2 * len(joined):
+                return np.frombuffer(data, np.uint16)
+        return np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    numbers: dict[Hashable, int] = {}
+    listed = [numbers.setdefault(element, len(numbers)) for text in texts for element in text]
+    return np.array(listed, np.uint16 if len(numbers) <= MAX_NARROW_NUMBERS else np.uint32)

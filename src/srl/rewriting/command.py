@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from srl.chat_api.settings import read_key
 from srl.errors import ConfigError, DataError
 from srl.recipe import load_settings
 from srl.rewriting.dry_run import estimate, print_estimate
 from srl.rewriting.journal import Journal, journal_path
 from srl.rewriting.originals import read_originals
 from srl.rewriting.rewrite import Item, rewrite
-from srl.rewriting.settings import DEFAULT_KEY_VARIABLE, RewriteConfig
+from srl.rewriting.settings import RewriteConfig
 from srl.rewriting.summary import RewriteSummary, print_summary
 from srl.trajectories.formats import check_format
 from srl.whole_file import real_path, whole_file
@@ -81,21 +81,6 @@ def rewrite_command(arguments: Sequence[str]) -> None:
         console.print("Run the same command with --overwrite to ask for the rows that are missing.", soft_wrap=True)
     if summary.num_left_out:
         sys.exit(SOME_LEFT_OUT)
-
-
-def read_key(variable: str) -> str:
-    """The endpoint's key from the environment, "" where the default variable is not set.
-
-    Raises ConfigError, which never shows the key, if a variable named on purpose is not set or holds no key.
-    """
-    key = os.environ.get(variable, "").strip()
-    if not key and variable != DEFAULT_KEY_VARIABLE:
-        raise ConfigError(f"the environment variable {variable} is not set; put the endpoint's key into it")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(
-            f"what the environment variable {variable} holds is no key: it has spaces or other characters"
-        )
-    return key
 
 
 def _rewrite(

@@ -17,11 +17,6 @@ from srl.rewriting.originals import Original
 from srl.rewriting.settings import RewriteConfig
 from srl.types import Message
 
-CHARS_PER_TOKEN = 4
-"""A rough figure for English and LaTeX, used for estimates only."""
-MESSAGE_OVERHEAD_TOKENS = 16
-"""At most so many tokens are put around a message by the usual chat templates."""
-
 MAX_QUOTED_CHARS = 8000
 """A failed answer is quoted up to here: one that ran into the token limit would fill the model's context."""
 
@@ -34,18 +29,6 @@ class Request:
     """The whole conversation, the user's turn last."""
     key: str
     """Hash of everything that decides the answer."""
-
-    @property
-    def estimated_tokens(self) -> int:
-        """Length of the prompt, estimated from its characters."""
-        return sum(len(message["content"]) for message in self.messages) // CHARS_PER_TOKEN
-
-    @property
-    def most_tokens(self) -> int:
-        """Bound on the length of the prompt: no tokenizer makes more tokens than there are bytes."""
-        return sum(
-            len(message["content"].encode("utf-8", "replace")) + MESSAGE_OVERHEAD_TOKENS for message in self.messages
-        )
 
 
 def first_request(original: Original, config: RewriteConfig) -> Request:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from srl.rewriting.dialogue import CHARS_PER_TOKEN, Request
+from srl.chat_api.tokens import CHARS_PER_TOKEN, estimated_tokens
+from srl.rewriting.dialogue import Request
 from srl.rewriting.journal import Journal
 from srl.rewriting.originals import LeftAlone
 from srl.rewriting.rewrite import Item, review
@@ -57,7 +58,7 @@ def estimate(items: Iterable[Item], config: RewriteConfig, journal: Journal) -> 
             result.num_over_limit += 1
         else:
             result.num_asked += 1
-            result.prompt_tokens += request.estimated_tokens
+            result.prompt_tokens += estimated_tokens(request.messages)
             result.completion_tokens += len(item.solution) // CHARS_PER_TOKEN
             result.first = result.first or request
     return result
@@ -79,7 +80,7 @@ def print_estimate(result: Estimate, config: RewriteConfig, console: Console) ->
     table.add_row("prompt tokens, estimated", f"{result.prompt_tokens:,}")
     table.add_row("completion tokens, estimated", f"{result.completion_tokens:,}")
     if config.price_in or config.price_out:
-        cost = config.cost(result.prompt_tokens, result.completion_tokens)
+        cost = config.endpoint.cost(result.prompt_tokens, result.completion_tokens)
         table.add_row("cost, estimated", f"${cost:.2f}")
     console.print(table)
     console.print(

@@ -13,12 +13,12 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
+from srl.chat_api.budget import Budget
+from srl.chat_api.client import ChatAnswer, Endpoint, EndpointError, GivenUp
 from srl.rewriting.accept import Rejection, check_rewrite
-from srl.rewriting.budget import Budget
-from srl.rewriting.client import Endpoint, EndpointError, GivenUp
 from srl.rewriting.dialogue import Request, first_request, repair_request
 from srl.rewriting.journal import Answer, Journal
 from srl.rewriting.originals import LeftAlone, Original
@@ -102,9 +102,9 @@ async def rewrite(
 
     Raises EndpointError when asking on is pointless; all answers that came are in the journal then.
     """
-    spent = config.cost(journal.prompt_tokens, journal.completion_tokens)
+    spent = config.endpoint.cost(journal.prompt_tokens, journal.completion_tokens)
     budget = Budget(maximum=config.max_cost, spent=spent)
-    async with Endpoint(config, key=key, budget=budget) as endpoint:
+    async with Endpoint(config.endpoint, key=key, budget=budget) as endpoint:
         run = _Run(config, journal, endpoint, write=write, report=report, show=show)
         try:
             await run.go(iter(items))
@@ -176,7 +176,7 @@ class _Run:
         counts = self.summary
         if counts.failed and not (counts.num_answers or counts.num_accepted or counts.rejected):
             reasons = ", ".join(f"{count} {reason}" for reason, count in counts.failed.most_common())
-            raise EndpointError(f"{self._config.host}: no request was answered ({reasons})")
+            raise EndpointError(f"{self._config.endpoint.host}: no request was answered ({reasons})")
 
     async def _in_thread(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -208,22 +208,25 @@ class _Run:
                 continue
             self._under_way[state.key] = asyncio.Event()
             try:
-                answer = await self._endpoint.ask(state)
+                answer = await self._endpoint.ask(state.messages)
                 if isinstance(answer, GivenUp):
                     return answer
-                self._journal.append(answer)
+                self._journal.append(self._entry(state, answer))
                 self._count_answer(answer)
             finally:
                 self._under_way.pop(state.key).set()
             state = await self._review(original)
         return state
 
-    def _count_answer(self, answer: Answer) -> None:
+    def _entry(self, request: Request, answer: ChatAnswer) -> Answer:
+        return Answer(key=request.key, model=self._config.model, host=self._config.endpoint.host, **asdict(answer))
+
+    def _count_answer(self, answer: ChatAnswer) -> None:
         self.summary.num_answers += 1
         self.summary.num_estimated += answer.is_estimated
         self.summary.prompt_tokens += answer.prompt_tokens
         self.summary.completion_tokens += answer.completion_tokens
-        self.summary.cost += self._config.cost(answer.prompt_tokens, answer.completion_tokens)
+        self.summary.cost += self._config.endpoint.cost(answer.prompt_tokens, answer.completion_tokens)
 
     def _leave_out(self, item: LeftAlone | DroppedRow) -> None:
         if isinstance(item, LeftAlone):

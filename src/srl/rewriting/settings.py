@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import tyro
 from pydantic import ConfigDict
 
+from srl.chat_api.settings import (
+    DEFAULT_KEY_VARIABLE,
+    NO_WEB_ADDRESS,
+    Asker,
+    EndpointSettings,
+    TokenLimitName,
+    is_web_address,
+)
 from srl.prompts import RewriteTexts
 from srl.trajectories.settings import ReadSettings
-
-DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
 
 RowChoice = Literal["uncut", "untitled", "all"]
 """Which solutions are rewritten: those without two steps, also those with a step that has no title, or every one."""
@@ -38,7 +43,7 @@ with a step that has no title. all: every one, as the paper does."""
     """Sampling temperature. None sends none, for models that accept none."""
     max_completion_tokens: int = 8192
     """An answer longer than this is cut, and a cut answer is rejected."""
-    token_limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    token_limit_name: TokenLimitName = "max_tokens"
     """What the endpoint calls this limit. OpenAI's newest models know only max_completion_tokens."""
     concurrency: int = 8
     """Requests under way at once."""
@@ -69,11 +74,7 @@ is not sent. 0: no limit."""
     """The wording of the prompt; can be replaced in a recipe."""
 
     def __post_init__(self) -> None:
-        url = urlsplit(self.base_url)
-        _require(
-            not self.base_url or (url.scheme in ("http", "https") and bool(url.hostname)),
-            "base_url must be a web address such as http://localhost:8000/v1",  # not shown: it may hold a password
-        )
+        _require(is_web_address(self.base_url), f"base_url {NO_WEB_ADDRESS}")
         _require(self.model.isprintable(), "model must be a name without control characters")
         _require(bool(self.key_variable), "key_variable must be the name of an environment variable")
         _require(self.temperature is None or self.temperature >= 0, "temperature must be at least 0")
@@ -90,20 +91,34 @@ is not sent. 0: no limit."""
         )
 
     @property
-    def host(self) -> str:
-        """Host and port of the endpoint: all of ``base_url`` that is ever written anywhere."""
-        url = urlsplit(self.base_url)
-        return f"{url.hostname}:{url.port}" if url.port else url.hostname or ""
+    def endpoint(self) -> EndpointSettings:
+        """What the client needs to know."""
+        return EndpointSettings(
+            base_url=self.base_url,
+            model=self.model,
+            max_tokens=self.max_completion_tokens,
+            temperature=self.temperature,
+            token_limit_name=self.token_limit_name,
+            concurrency=self.concurrency,
+            timeout_seconds=self.timeout_seconds,
+            max_attempts=self.max_attempts,
+            backoff_seconds=self.backoff_seconds,
+            price_in=self.price_in,
+            price_out=self.price_out,
+            asker=_ASKER,
+        )
 
-    @property
-    def url_secrets(self) -> tuple[str, ...]:
-        """What ``base_url`` holds that must not be shown."""
-        url = urlsplit(self.base_url)
-        return tuple(secret for secret in (url.password, url.query) if secret)
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """USD for so many tokens."""
-        return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
+def _option(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
+
+
+_ASKER = Asker(
+    name="srl rewrite",
+    extra="rewrite",
+    setting=_option,
+    request_settings="--temperature and --token-limit-name",
+)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -15,17 +15,12 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, cast
 
+from srl.chat_api.settings import Asker
+
 _RETRIED_STATUS = frozenset({408, 409, 425, 429})
 _TOO_LONG = re.compile(
     r"context[ _]?(?:length|window|size)|maximum (?:context|sequence)|too many tokens|prompt is too long"
 )
-_ADVICE = {
-    400: "the endpoint does not accept the request; if it names an option, see --temperature and --token-limit-name",
-    401: "the endpoint does not accept the key; it is read from the environment variable of --key-variable",
-    402: "the account has no credit",
-    403: "the key may not use this model",
-    404: "the address or the model does not exist; check --base-url (most end in /v1) and --model",
-}
 
 
 class FailureKind(StrEnum):
@@ -33,8 +28,8 @@ class FailureKind(StrEnum):
 
     RETRY = "retry"
     """Ask again later."""
-    ROW = "row"
-    """Give up this row; others may do better."""
+    REQUEST = "request"
+    """Give up this request; others may do better."""
     FATAL = "fatal"
     """Stop: every request would fail like this one."""
 
@@ -46,11 +41,9 @@ class Failure:
     kind: FailureKind
     """What to do about it."""
     reason: str
-    """A short code that attempts and rows are counted by."""
+    """A short code that attempts and requests are counted by."""
     detail: str
     """What happened, in one line; repeats what the server said, be it long or secret."""
-    advice: str = ""
-    """What the user may change."""
     wait_seconds: float | None = None
     """How long the server asks to wait, None where it does not say."""
     may_be_charged: bool = False
@@ -137,17 +130,42 @@ def failure_of_status(status: int, *, said: str, code: str, headers: Mapping[str
     """
     detail = f"HTTP {status}: {_shown(said)}"
     if code == "insufficient_quota":
-        return Failure(kind=FailureKind.FATAL, reason="no_credit", detail=detail, advice=_ADVICE[402])
+        return Failure(kind=FailureKind.FATAL, reason="no_credit", detail=detail)
     if status in _RETRIED_STATUS or status >= 500:
         wait = read_retry_after(headers, now=datetime.now(UTC))
         return Failure(kind=FailureKind.RETRY, reason=f"http_{status}", detail=detail, wait_seconds=wait)
     if status in (400, 413, 422):
         if status == 413 or code == "context_length_exceeded" or _TOO_LONG.search(said.lower()):
-            return Failure(kind=FailureKind.ROW, reason="too_long_for_model", detail=detail)
+            return Failure(kind=FailureKind.REQUEST, reason="too_long_for_model", detail=detail)
         if code == "content_filter":
-            return Failure(kind=FailureKind.ROW, reason="content_filter", detail=detail)
-    advice = _ADVICE.get(status, "the endpoint does not accept the request")
-    return Failure(kind=FailureKind.FATAL, reason=f"http_{status}", detail=detail, advice=advice)
+            return Failure(kind=FailureKind.REQUEST, reason="content_filter", detail=detail)
+    return Failure(kind=FailureKind.FATAL, reason=f"http_{status}", detail=detail)
+
+
+def advice(failure: Failure, asker: Asker, *, has_key: bool) -> str:
+    """What the user may change, in the names the settings have for this user; "" where nothing can be advised.
+
+    >>> flags = Asker(name="x", extra="x", setting=lambda field: f"--{field}", request_settings="--temperature")
+    >>> advice(failure_of_status(404, said="", code="", headers={}), flags, has_key=True)
+    'the address or the model does not exist; check --base_url (most end in /v1) and --model'
+    """
+    setting = asker.setting
+    if failure.reason == "http_401" and not has_key:
+        return f"no key was sent; put it into the environment variable of {setting('key_variable')}"
+    known = {
+        "http_400": f"the endpoint does not accept the request; if it names an option, see {asker.request_settings}",
+        "http_401": "the endpoint does not accept the key; it is read from the environment variable of "
+        + setting("key_variable"),
+        "http_402": "the account has no credit",
+        "no_credit": "the account has no credit",
+        "http_403": "the key may not use this model",
+        "http_404": f"the address or the model does not exist; check {setting('base_url')} (most end in /v1) and "
+        + setting("model"),
+        "no_connection": f"does the server run, and is {setting('base_url')} its address?",
+        "timeout": f"a higher {setting('timeout_seconds')} gives it longer",
+    }
+    other = "the endpoint does not accept the request" if failure.kind is FailureKind.FATAL else ""
+    return known.get(failure.reason, other if failure.reason.startswith("http_") else "")
 
 
 def read_retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:

@@ -1,0 +1,85 @@
+"""Rewards made of rewards: many pairs at once, weighted sums, thresholds.
+
+A reward is a function ``(action, target) -> number in [0, 1]``. One that is cheaper in numbers (a batch on several
+threads, one request for many) also has a method ``many(pairs) -> list``; what is made here passes that on. An
+``Ungraded`` stays ungraded, whatever is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from srl.types import BatchReward, Reward, Ungraded
+
+
+def many_of(reward: Reward) -> BatchReward:
+    """The reward's own ``many``, or one that calls it for each pair.
+
+    >>> many_of(lambda action, target: float(action == target))([("a", "a"), ("a", "b")])
+    [1.0, 0.0]
+    """
+    own = getattr(reward, "many", None)
+    if own is not None:
+        return cast(BatchReward, own)
+
+    def one_by_one(pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
+        return [reward(action, target) for action, target in pairs]
+
+    return one_by_one
+
+
+class _Derived:
+    """A reward that is computed from whole batches of other rewards."""
+
+    def __call__(self, action: str, target: str) -> float | Ungraded:
+        (reward,) = self.many([(action, target)])
+        return reward
+
+    def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
+        raise NotImplementedError
+
+
+def weighted_sum(parts: Mapping[str, tuple[float, Reward]]) -> Reward:
+    """``sum(weight * reward) / sum(weight)`` of named parts; ungraded where one of them is.
+
+    >>> half = weighted_sum({"a": (1.0, lambda action, target: 1.0), "b": (3.0, lambda action, target: 0.0)})
+    >>> half("x", "y")
+    0.25
+    """
+    rewards = [(weight, many_of(reward)) for weight, reward in parts.values()]
+
+    class WeightedSum(_Derived):
+        def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
+            columns = [(weight, many(pairs)) for weight, many in rewards]
+            return [_weigh([(weight, column[row]) for weight, column in columns]) for row in range(len(pairs))]
+
+    return cast(Reward, WeightedSum())
+
+
+def _weigh(parts: Sequence[tuple[float, float | Ungraded]]) -> float | Ungraded:
+    total = total_weight = 0.0
+    for weight, reward in parts:
+        if isinstance(reward, Ungraded):
+            return reward
+        total += weight * reward
+        total_weight += weight
+    return min(1.0, total / total_weight)  # both sums in one order, so that 1 from every part is exactly 1
+
+
+def thresholded(reward: Reward, low: float, high: float) -> Reward:
+    """0 up to ``low``, 1 from ``high`` on, linear between (the idea of PivotRL, arXiv 2603.21383).
+
+    >>> [thresholded(lambda action, target: 0.5, *bounds)("", "") for bounds in ((0.5, 0.9), (0.4, 0.6), (0.1, 0.5))]
+    [0.0, 0.5, 1.0]
+    """
+    many = many_of(reward)
+
+    class Thresholded(_Derived):
+        def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
+            return [
+                value if isinstance(value, Ungraded) else min(1.0, max(0.0, (value - low) / (high - low)))
+                for value in many(pairs)
+            ]
+
+    return cast(Reward, Thresholded())

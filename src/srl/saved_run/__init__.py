@@ -1,0 +1,1 @@
+"""Run folder -> plain records, whatever the files hold; what ``srl diagnose`` and ``srl report`` are made from."""
