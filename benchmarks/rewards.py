@@ -1,6 +1,9 @@
 """The quickstart's SRL stage with different rewards: same base, data, seeds and number of rollouts.
 
     python benchmarks/rewards.py --json benchmarks/results/rewards.json [--seeds 0 1 2] [--only NAME ...]
+    python benchmarks/rewards.py --json benchmarks/results/rewards.json --merge FILE FILE ...
+
+The second form puts together what runs of the first one wrote, for instance one for each seed.
 
 Every variant is the shipped recipe's stage ``srl`` with other [reward] settings, trained from the embedded base and
 measured on the quickstart's 64 held-out problems. The steps of this task are shorter than 200 characters, where
@@ -113,7 +116,9 @@ def pooled(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def difference(runs: list[dict[str, Any]], baseline: list[dict[str, Any]], name: str) -> dict[str, float]:
-    """Mean difference to the baseline over the same problems, with its 95 % interval."""
+    """Mean difference to the baseline with the same seeds over the same problems, with its 95 % interval."""
+    seeds = [run["seed"] for run in runs]
+    baseline = [run for run in baseline if run["seed"] in seeds]
     differences: list[float] = []
     for problem in runs[0]["outcomes"][name]:
         ours, theirs = (
@@ -125,6 +130,22 @@ def difference(runs: list[dict[str, Any]], baseline: list[dict[str, Any]], name:
     return {"value": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4)}
 
 
+def seeds_of(runs: dict[str, list[dict[str, Any]]], name: str) -> set[int]:
+    """The seeds that a variant was trained with."""
+    return {run["seed"] for run in runs.get(name, [])}
+
+
+def merge(files: list[Path]) -> dict[str, Any]:
+    """The runs of several files as one. All must be of one commit."""
+    parts = [json.loads(file.read_text("utf-8")) for file in files]
+    commits = {json.dumps(part["environment"]["git"]) for part in parts}
+    if len(commits) > 1:
+        raise SystemExit(f"the files are of different commits: {', '.join(sorted(commits))}")
+    runs = {name: [run for part in parts for run in part["runs"].get(name, [])] for name in VARIANTS}
+    runs = {name: sorted(of, key=lambda run: run["seed"]) for name, of in runs.items() if of}
+    return {"summary": summarize(runs), "environment": parts[0]["environment"], "runs": runs}
+
+
 def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """By variant: scores, differences to its baseline, and what it cost."""
     return {
@@ -133,7 +154,7 @@ def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             "difference": {
                 score: difference(of_variant, runs[BASELINES[name]], score)
                 for score in SCORES[1:]
-                if name != BASELINES[name] and len(runs.get(BASELINES[name], [])) == len(of_variant)
+                if name != BASELINES[name] and {run["seed"] for run in of_variant} <= seeds_of(runs, BASELINES[name])
             },
             **{
                 key: round(statistics.mean(run[key] for run in of_variant), 3)
@@ -151,8 +172,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--num-updates", type=int, default=12, help="updates of each variant")
+    parser.add_argument("--merge", type=Path, nargs="+", help="put these files together, and measure nothing")
     arguments = parser.parse_args()
     console = Console()
+    if arguments.merge:
+        result = merge(arguments.merge)
+        write_json(arguments.json, result)
+        console.print_json(data=result["summary"])
+        return
     about = environment({"device": "cpu", "num_threads": torch.get_num_threads()})
     runs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,8 @@
 
     python benchmarks/similarities.py [--data FOLDER] [--json benchmarks/results/similarities.json]
 
-The sets are made in similarity_pairs.py and agent_pairs.py, by a fixed seed from FOLDER (../shared/data), which say what
-they hold and how a pair gets its label. Nothing of the texts is written anywhere.
+similarity_pairs.py and agent_pairs.py make the sets, by a fixed seed from FOLDER (../shared/data), and say what they
+hold and how a pair gets its label. Nothing of the texts is written anywhere.
 
 - ``spearman``: rank correlation with the label (1 equal, 0 not), on all pairs, on the real and on the certain half.
 - ``auc``: how often an equal pair has the higher similarity than one that is not; ties count half.
@@ -197,6 +197,7 @@ def summarise(results: dict[str, Any], commands: dict[str, Any], calls: dict[str
     for name, figures in results.items():
         key = name.split(", thresholds")[0].replace(", ", "_") + ("_thresholded" if "thresholds" in name else "")
         summary[f"{key}_spearman"] = figures["all"]["spearman"]
+        summary[f"{key}_spearman_real"] = figures["real"]["spearman"]
         summary[f"{key}_spearman_certain"] = figures["certain"]["spearman"]
         summary[f"{key}_prefers_wrong"] = figures["prefers_wrong"]["all"]
         summary[f"{key}_microseconds"] = figures["microseconds"]

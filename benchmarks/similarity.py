@@ -133,17 +133,25 @@ def measure_batch(pairs: list[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
+def stairs(length: int, separator: str) -> str:
+    """Runs of one letter, each longer than the one before: every search finds a shorter one, at the end."""
+    size = int((2 * length) ** 0.5)
+    return separator.join("a" * number for number in range(1, size))[:length]
+
+
 def measure_worst() -> dict[str, dict[str, float]]:
-    """Seconds for texts made to be slow: as long as the reward compares at most, and of 100,000 characters."""
+    """Seconds for texts made to be slow: as long as a reward compares at most, and three times that."""
     rng = random.Random(0)
     found: dict[str, dict[str, float]] = {}
-    for length in (MAX_SCORED_CHARACTERS, 100_000):
+    sequence_similarity("\U0001f600a", "a" * 1000)  # compiles what wide symbols need
+    for length in (MAX_SCORED_CHARACTERS, 30_000):
         texts = {
             "one letter, one shorter": ("a" * length, "a" * (length - 1)),
             "one letter, shifted": ("a" * (length - 1) + "b", "c" + "a" * (length - 1)),
             "one letter against text": ("a" * length, ("the area of a square of side a is a^2. " * length)[:length]),
             "periods of three": (("abc" * length)[:length], ("abd" * length)[:length]),
             "shifted periods of two": (("ab" * length)[:length], ("ba" * length)[:length]),
+            "stairs of one letter": tuple(stairs(length, separator) for separator in "xy"),
             "random, two letters": ("".join(rng.choices("ab", k=length)), "".join(rng.choices("ab", k=length))),
             "random, thirty letters": tuple(
                 "".join(rng.choices("abcdefghijklmnopqrstuvwxyz 123", k=length)) for _ in range(2)

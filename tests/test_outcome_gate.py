@@ -1,5 +1,7 @@
 """The outcome gate finishes what the action began, grades it, and never turns a failure into a number."""
 
+from dataclasses import replace
+
 import pytest
 from tiny import example
 
@@ -45,7 +47,7 @@ def training_example():
     return TrainingExample(example_id="t#1", prompt=example(0).prompt, target=STEP.target_action, step=STEP)
 
 
-def sample(the_gate, actions, endings):
+def sample(the_gate, actions, endings, *, examples=None, drop_errors=False):
     """One group with these actions; a rest is written by the script that ``endings`` holds for its last line."""
 
     def reply(asked, index):
@@ -54,9 +56,11 @@ def sample(the_gate, actions, endings):
         return endings[asked.assistant_prefix.strip().rpartition("\n")[2]]
 
     engine = ScriptedEngine(reply)
-    scoring = Scoring(parse=parse_step, reward=lambda action, target: 0.8, format_penalty=-1.0, gate=the_gate)
+    scoring = Scoring(parse=parse_step, reward=lambda action, target: 0.8, format_penalty=-1.0, gate=the_gate,
+                      drop_errors=drop_errors)  # fmt: skip
     size = len(actions)
-    (group,) = roll_out([training_example()], engine, scoring, group_size=size, sampling=SAMPLING, seed=0)
+    examples = examples or [training_example()]
+    group, *_ = roll_out(examples, engine, scoring, group_size=size, sampling=SAMPLING, seed=0)
     return group, engine
 
 
@@ -124,7 +128,9 @@ def test_an_ungraded_outcome_leaves_the_rollout_out():
 
 def test_without_a_final_answer_there_is_no_outcome():
     with pytest.raises(DataError, match="e0 has no final answer"):
-        gate().outcomes([(example(0), "x")], ScriptedEngine(lambda prompt, index: "x"), seed=0)
+        gate().outcomes(
+            [(example(0), "x")], ScriptedEngine(lambda prompt, index: "x"), seed=0, grade=lambda pairs, ids: []
+        )
 
 
 def test_when_no_outcome_at_all_can_be_graded_the_run_stops():
@@ -135,6 +141,49 @@ def test_when_no_outcome_at_all_can_be_graded_the_run_stops():
         def many(self, pairs):
             return [Ungraded(reason="crash")] * len(pairs)
 
-    actions = [f"action {number}" for number in range(16)]
+    examples = [replace(training_example(), example_id=f"t{number}#1") for number in range(8)]
     with pytest.raises(RewardError, match=r"none of 16 well-formed completions could be graded \(\{'crash': 16\}\)"):
-        sample(gate(reward=Dead()), actions, dict.fromkeys(actions, "= 6"))
+        sample(gate(reward=Dead()), ["one", "two"], {"one": "= 6", "two": "= 6"}, examples=examples)
+
+
+@pytest.mark.parametrize("drop_errors", [False, True])
+@pytest.mark.parametrize("bad", [float("nan"), 2.0, KeyError("grader")])
+def test_errors_of_the_grader_have_the_examples_id_or_are_left_out(bad, drop_errors):
+    def reward(solution, answer):
+        if "7" not in solution:
+            return 1.0
+        if isinstance(bad, Exception):
+            raise bad
+        return bad
+
+    endings = {"good": "= 6", "bad": "= 7"}
+    if not drop_errors:
+        with pytest.raises(RewardError, match="on example t#1"):
+            sample(gate(reward=reward), ["good", "bad"], endings)
+        return
+    group, _ = sample(gate(reward=reward), ["good", "bad"], endings, drop_errors=True)
+    assert group.rewards == (0.8,)
+    assert [rollout.reason for rollout in group.ungraded] == ["error"]
+
+
+def test_what_leaves_no_room_for_an_ending_is_ungraded():
+    short = ScriptedEngine(lambda prompt, index: "").count_prompt_tokens(prompt(STEP, "good"))
+    group, _ = sample(gate(max_prompt_tokens=short), ["good", "a longer one"], {"good": "= 6"})
+    assert group.rewards == (0.8,)
+    assert [rollout.reason for rollout in group.ungraded] == ["too_long"]
+
+
+def test_endings_are_greedy_and_have_a_seed_of_their_own():
+    class Spy(ScriptedEngine):
+        calls = ()
+
+        def generate(self, prompts, **options):
+            self.calls += (options,)
+            return super().generate(prompts, **options)
+
+    engine = Spy(lambda asked, index: "= 6" if asked.assistant_prefix else "<think></think>good")
+    scoring = Scoring(parse=parse_step, reward=lambda action, target: 0.8, format_penalty=-1.0, gate=gate())
+    for seed in (1, 2):
+        roll_out([training_example()], engine, scoring, group_size=1, sampling=SAMPLING, seed=seed)
+    assert [call["sampling"].temperature for call in engine.calls] == [1.0, 0.0, 1.0, 0.0]
+    assert len({call["seed"] for call in engine.calls}) == 4

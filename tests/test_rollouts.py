@@ -8,8 +8,9 @@ import pytest
 from tiny import example
 
 from srl.engines.scripted import ScriptedEngine
-from srl.errors import ConfigError, RewardError
+from srl.errors import ConfigError, RewardError, SRLError
 from srl.parsing import parse_step
+from srl.rewards.shaping import thresholded, weighted_sum
 from srl.rewards.similarity import similarity_reward
 from srl.rollouts import Scoring, roll_out
 from srl.types import ParseStatus, SamplingParams, Ungraded
@@ -18,10 +19,17 @@ SAMPLING = SamplingParams(temperature=1.0, max_completion_tokens=60)
 REPLIES = ["<think>a</think>seven times six", "<think>a</think>seven", "no tags", "<think>a</think>" + "x" * 60]
 
 
-def sample(reward, replies=REPLIES, **options):
+def sample(reward, replies=REPLIES, num_examples=2, **options):
     scoring = Scoring(parse=parse_step, reward=reward, format_penalty=-1.0, **options)
     engine = ScriptedEngine(lambda prompt, index: replies[index])
-    return roll_out([example(0), example(1)], engine, scoring, group_size=len(replies), sampling=SAMPLING, seed=0)
+    return roll_out(
+        [example(index) for index in range(num_examples)],
+        engine,
+        scoring,
+        group_size=len(replies),
+        sampling=SAMPLING,
+        seed=0,
+    )
 
 
 def test_well_formed_completions_earn_their_similarity_and_others_the_penalty():
@@ -95,8 +103,13 @@ def test_what_cannot_be_graded_is_left_out_and_never_a_number():
 
 def test_when_nothing_at_all_can_be_graded_the_run_stops():
     replies = ["<think>a</think>one"] * 8
-    with pytest.raises(RewardError, match=r"none of 16 well-formed completions could be graded \(\{'crash': 16\}\)"):
-        sample(ManyRewards(lambda action: Ungraded(reason="crash")), replies)
+    with pytest.raises(RewardError, match=r"none of 64 well-formed completions could be graded \(\{'crash': 64\}\)"):
+        sample(ManyRewards(lambda action: Ungraded(reason="crash")), replies, num_examples=8)
+
+
+def test_a_few_examples_that_hang_every_grading_do_not_stop_the_run():
+    groups = sample(ManyRewards(lambda action: Ungraded(reason="deadline")), ["<think>a</think>one"] * 16)
+    assert [(len(group.rollouts), len(group.ungraded)) for group in groups] == [(0, 16), (0, 16)]
 
 
 def fails_on_seven(action):
@@ -154,6 +167,63 @@ def test_rewards_are_computed_while_a_streaming_engine_samples():
     assert engine.seen == [1, 2, 3]
     assert [group.example for group in groups] == examples
     assert {group.rewards for group in groups} == {(1.0, 0.5, -1.0, -1.0)}
-    assert groups[2].prompt_token_ids == engine.generate([examples[2].prompt], num_samples=1, sampling=SAMPLING, seed=0)[
-        0
-    ].prompt_token_ids
+    assert (
+        groups[2].prompt_token_ids
+        == engine.generate([examples[2].prompt], num_samples=1, sampling=SAMPLING, seed=0)[0].prompt_token_ids
+    )
+
+
+def test_only_the_pair_that_is_to_blame_is_asked_for_alone():
+    reward = ManyRewards(fails_on_seven)
+    sample(reward, ["<think>a</think>one"] * 7 + ["<think>a</think>seven"], num_examples=1, drop_errors=True)
+    assert [len(call) for call in reward.calls] == [8, 4, 4, 2, 2, 1, 1]
+
+
+def test_too_few_rewards_are_an_error():
+    class Short(ManyRewards):
+        def many(self, pairs):
+            return super().many(pairs)[1:]
+
+    with pytest.raises(RewardError, match="ValueError on example e0"):
+        sample(Short(lambda action: 0.5))
+
+
+class LateEngine(ScriptedEngine):
+    """Hands over one prompt after the other, and waits until the reward of the first has been computed."""
+
+    num_parts = 0
+
+    def stream(self, prompts, **options):
+        for index, generation in enumerate(self.generate(prompts, **options)):
+            self.num_parts += 1
+            yield {index: generation}
+            time.sleep(0.2)
+
+
+def test_a_reward_that_fails_ends_the_sampling():
+    engine = LateEngine(lambda prompt, index: "<think>a</think>seven")
+    scoring = Scoring(parse=parse_step, reward=lambda action, target: fails_on_seven(action), format_penalty=-1.0)
+    examples = [example(index) for index in range(9)]
+    with pytest.raises(RewardError, match="KeyError on example e0"):
+        roll_out(examples, engine, scoring, group_size=1, sampling=SAMPLING, seed=0)
+    assert engine.num_parts < 9
+
+
+def test_an_engine_that_hands_over_too_few_completions_is_refused():
+    class Short(ScriptedEngine):
+        def generate(self, prompts, *, num_samples, **options):
+            return super().generate(prompts, num_samples=num_samples - 1, **options)
+
+    scoring = Scoring(parse=parse_step, reward=lambda action, target: 0.5, format_penalty=-1.0)
+    engine = Short(lambda prompt, index: REPLIES[0])
+    with pytest.raises(SRLError, match="handed over 3 completions of prompt 0, where 4 were asked for"):
+        roll_out([example(0)], engine, scoring, group_size=4, sampling=SAMPLING, seed=0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -3.0, 5.0])
+@pytest.mark.parametrize("shape", ["sum", "thresholds"])
+def test_sums_and_thresholds_hide_no_error(bad, shape):
+    parts = {"own": (1.0, lambda action, target: bad), "other": (1.0, lambda action, target: 1.0)}
+    reward = weighted_sum(parts) if shape == "sum" else thresholded(parts["own"][1], 0.4, 0.9)
+    with pytest.raises(RewardError, match=r"example e0: .* is (nan|inf|-3\.0|5\.0); it must be a number in \[0, 1\]"):
+        sample(reward)

@@ -281,8 +281,8 @@ class RunConfig:
 
 
 CONFIG_TYPES = (
-    RunConfig, ModelConfig, StageConfig, DataConfig, PromptConfig, PromptTexts, RewardConfig, ServerConfig, SamplingConfig,
-    LossConfig, OptimizerConfig, ScheduleConfig,
+    RunConfig, ModelConfig, StageConfig, DataConfig, PromptConfig, PromptTexts, RewardConfig, ServerConfig,
+    SamplingConfig, LossConfig, OptimizerConfig, ScheduleConfig,
 )  # fmt: skip
 for _type in CONFIG_TYPES:  # unknown keys are errors at every level
     _type.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]

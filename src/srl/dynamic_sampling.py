@@ -108,7 +108,7 @@ def collect_groups(
         surplus=surplus,
         num_kept_by_format_only=sum(is_kept_by_format_only(group, max(0.0, min_reward_std)) for group in kept),
         num_draws=num_draws,
-        reached_cap=budget <= 0 and len(kept) < groups_per_update,
+        reached_cap=min_reward_std >= 0 and budget <= 0 and len(kept) < groups_per_update,
     )
 
 
@@ -131,6 +131,8 @@ def nothing_kept_message(rejected: Sequence[RolloutGroup], min_reward_std: float
     statuses = Counter(str(rollout.parsed.status) for group in rejected for rollout in group.sampled)
     ungraded = Counter(rollout.reason for group in rejected for rollout in group.ungraded)
     left_out = f" Left out, because they could not be graded: {dict(ungraded)} (docs/grading.md)." if ungraded else ""
+    if rejected and not any(map(is_graded, rejected)):
+        return f"none of {len(rejected)} groups has enough graded rollouts to learn from.{left_out}"
     return (
         f"dynamic sampling found nothing: {len(rejected)} groups were rolled out and none has a reward std above "
         f"min_reward_std = {min_reward_std}, so there is nothing to learn from. Rewards (lower edge of bin: count): "

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from srl.advantage import reward_std
 from srl.dynamic_sampling import CollectedGroups, is_graded
-from srl.errors import RewardError, SRLError
+from srl.errors import SRLError
 from srl.rollouts import ERROR
 from srl.types import ParseStatus, RolloutGroup
 
@@ -55,7 +55,7 @@ DEFINITIONS: dict[str, str] = {
     "optimizer/grad_norm": "Norm of the gradient before clipping, mean over the updates made on the batch.",
     "optimizer/learning_rate": "Learning rate of the last of these updates, read back from the optimizer.",
     "validation/reward": "Mean reward of greedy completions on the validation examples; selects the best checkpoint.",
-    "validation/exact_match": "Share of greedy completions with reward 1: equal to the target, or the right answer.",
+    "validation/exact_match": "Share of greedy completions with reward 1; under the paper's, equal to the target.",
     "validation/ungraded_rate": "Share of greedy completions that could not be graded; the rates above leave them out.",
     "validation/format_error_rate": "Share of greedy completions that break the format or are truncated.",
     "time/rollout_seconds": "Wall time of sampling and scoring.",
@@ -118,10 +118,10 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
 
 
 def validation_metrics(groups: Sequence[RolloutGroup]) -> Metrics:
-    """Metrics of greedy completions, one per group. Raises RewardError when not one of them is graded."""
+    """Metrics of greedy completions, one per group; where not one of them is graded, that is all there is to say."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     if not rollouts:
-        raise RewardError(f"not one of {len(groups)} validation completions could be graded")
+        return {"validation/ungraded_rate": 1.0}
     return {
         "validation/ungraded_rate": 1 - len(rollouts) / len(groups),
         "validation/reward": mean([rollout.reward for rollout in rollouts]),

@@ -1,4 +1,4 @@
-"""An action -> did the solution that it leads to come out right? (ours; see docs/rewards.md, "Gates")
+"""An action -> did the solution that it leads to come out right? Ours; see docs/rewards.md, "Gates".
 
 The similarity of a step pays for wording that leads nowhere. Here the solution is finished from the policy's action
 on, by the policy itself or by an expert at an endpoint, and its final answer is graded; the grade weighs the reward:
@@ -21,7 +21,6 @@ from srl.engines import Engine
 from srl.errors import DataError
 from srl.parsing import parse_solution
 from srl.rewards.outcome import final_answer
-from srl.rewards.shaping import many_of
 from srl.types import (
     ChatPrompt,
     Completion,
@@ -33,6 +32,7 @@ from srl.types import (
     Ungraded,
 )
 
+Grade = Callable[[Sequence[tuple[str, str]], Sequence[str]], "list[float | Ungraded]"]
 WRONG = 0.0
 """The outcome of a solution that is cut or breaks the format, as in RLVR."""
 
@@ -61,11 +61,18 @@ class OutcomeGate:
     """(solution, reference answer) -> 1.0 or 0.0; RLVR's."""
     max_completion_tokens: int
     """A longer ending is cut, and wrong."""
+    max_prompt_tokens: int | None = None
+    """A solution so long that no ending fits into the policy's window behind it is ungraded; None is off."""
     expert: Callable[[Sequence[ChatPrompt]], list[Completion | Ungraded]] | None = None
     """Finishes the solutions; None: the policy does, greedily."""
 
-    def outcomes(self, actions: Sequence[tuple[TrainingExample, str]], engine: Engine, *, seed: int) -> list[Outcome]:
-        """One outcome for each (example, action), in order; equal prompts are finished once."""
+    def outcomes(
+        self, actions: Sequence[tuple[TrainingExample, str]], engine: Engine, *, seed: int, grade: Grade
+    ) -> list[Outcome]:
+        """One outcome for each (example, action), in order; equal prompts are finished once.
+
+        ``grade``: (pairs, example ids) -> what ``reward`` says of them, checked, and with the run's way with errors.
+        """
         steps = [_step_of(example) for example, _ in actions]
         prompts = [
             None if final_answer(action) is not None else self.prompt(step, action)
@@ -77,8 +84,9 @@ class OutcomeGate:
             action if prompt is None else _read(endings[repr(prompt)])
             for (_, action), prompt in zip(actions, prompts, strict=True)
         ]
-        pairs = [(text, step.answer or "") for text, step in zip(texts, steps, strict=True) if isinstance(text, str)]
-        graded = iter(many_of(self.reward)(pairs))
+        wanted = [place for place, text in enumerate(texts) if isinstance(text, str)]
+        pairs = [(str(texts[place]), steps[place].answer or "") for place in wanted]
+        graded = iter(grade(pairs, [actions[place][0].example_id for place in wanted]))
         rewards = [next(graded) if isinstance(text, str) else text for text in texts]
         return [
             # What several actions share was sampled once, and is counted with the first of them.
@@ -96,10 +104,11 @@ class OutcomeGate:
         if self.expert is not None:
             return self.expert(prompts)
         greedy = SamplingParams(temperature=0.0, max_completion_tokens=self.max_completion_tokens)
-        return [
-            generation.completions[0]
-            for generation in engine.generate(prompts, num_samples=1, sampling=greedy, seed=seed)
-        ]
+        most = self.max_prompt_tokens
+        fitting = [prompt for prompt in prompts if most is None or engine.count_prompt_tokens(prompt) <= most]
+        generations = engine.generate(fitting, num_samples=1, sampling=greedy, seed=seed) if fitting else []
+        endings = {id(prompt): item.completions[0] for prompt, item in zip(fitting, generations, strict=True)}
+        return [endings.get(id(prompt), Ungraded(reason="too_long")) for prompt in prompts]
 
 
 def _step_of(example: TrainingExample) -> StepExample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,8 @@ from srl.errors import require
 SIMILARITY_NAMES = (
     "sequence", "words", "tokens", "indel", "lcs", "chrf", "math", "shell", "tool_call", "embedding", "judge",
 )  # fmt: skip
+MAX_WEIGHT = 1e6
+"""Of a similarity in a sum. Weights count relative to each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ answer takes away `outcome_weight` of the reward. blend: (1 - w) * similarity + 
     finished_by: Literal["policy", "expert"] = "policy"
     """Who finishes the solution for `outcome`: the policy, greedily, or the model at `server`."""
     max_finishing_tokens: int = 1024
-    """A longer rest of a solution is cut, and wrong."""
+    """A longer rest of a solution is cut, and wrong; an expert's rest is ungraded then."""
     server: ServerConfig = field(default_factory=ServerConfig)
     """OpenAI-compatible endpoint of "judge" and of finished_by = "expert"."""
     on_error: Literal["stop", "drop"] = "stop"
@@ -49,7 +52,8 @@ answer takes away `outcome_weight` of the reward. blend: (1 - w) * similarity + 
 
     def __post_init__(self) -> None:
         plain = RewardConfig.__dataclass_fields__
-        require(self.format_penalty <= 0.0, "reward.format_penalty must be at most 0, the worst similarity")
+        in_range = -math.inf < self.format_penalty <= 0.0
+        require(in_range, "reward.format_penalty must be a number of at most 0, the worst similarity")
         low, high = self.thresholds
         require(0.0 <= low < high <= 1.0, "reward.thresholds must be two numbers in order, from 0 to 1")
         names = self.similarity_weights
@@ -61,7 +65,8 @@ answer takes away `outcome_weight` of the reward. blend: (1 - w) * similarity + 
                 f"reward.similarity: {name!r} is none of {', '.join(SIMILARITY_NAMES)} and no import path like "
                 '"package.module:function"',
             )
-            require(weight > 0, f"reward.similarity: the weight of {name!r} is {weight}; it must be above 0")
+            in_range = 0 < weight <= MAX_WEIGHT
+            require(in_range, f"reward.similarity: the weight of {name!r} is {weight}; it must be above 0, up to 1e6")
         sequence = self.autojunk or self.first_argument != "action"
         require(not sequence or "sequence" in names, 'autojunk and first_argument have no effect without "sequence"')
         model = "embedding" in names
@@ -71,6 +76,8 @@ answer takes away `outcome_weight` of the reward. blend: (1 - w) * similarity + 
             (judge or finishes) == (self.server.base_url != ""),
             '"judge" and finished_by = "expert" need server.base_url, and nothing else uses it',
         )
+        unused_server = not self.server.base_url and self.server != ServerConfig()
+        require(not unused_server, "the settings of [reward.server] have no effect without server.base_url")
         require(0 < self.outcome_weight <= 1, "reward.outcome_weight must be in (0, 1]")
         require(self.max_finishing_tokens >= 1, "reward.max_finishing_tokens must be at least 1")
         of_outcome = ("outcome_weight", "finished_by", "max_finishing_tokens")

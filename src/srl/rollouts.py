@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from numbers import Real
 
 from srl.engines import Engine, StreamingEngine
 from srl.errors import RewardError, SRLError
 from srl.outcome_gate import OutcomeGate
-from srl.rewards.shaping import many_of
+from srl.rewards.shaping import checked, many_of
 from srl.seeds import derive_seed
 from srl.types import (
     ChatPrompt,
@@ -42,7 +41,9 @@ logger = logging.getLogger("srl")
 ERROR = "error"
 """The reason of a rollout whose reward raised and whose recipe says to go on."""
 MIN_UNGRADED_TO_STOP = 16
-"""So many completions in one draw and not one that could be graded: the grader is broken, and the run stops."""
+"""So many completions in one draw, of so many prompts ..."""
+MIN_UNGRADED_PROMPTS = 8
+"""... and not one that could be graded: the grader is broken, and the run stops. Some references hang every grading."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,12 @@ def roll_out(
     try:
         futures: list[Future[list[Graded]]] = []
         for part in _generate(engine, prompts, num_samples=group_size, sampling=sampling, seed=seed):
+            for index, generation in part.items():
+                if index in generations or len(generation.completions) != group_size:
+                    raise SRLError(
+                        f"the engine handed over {len(generation.completions)} completions of prompt {index}, where "
+                        f"{group_size} were asked for once"
+                    )
             generations.update(part)
             order += part
             requests = [(completion, examples[index]) for index in part for completion in part[index].completions]
@@ -103,9 +110,9 @@ def roll_out(
         for future in futures:
             graded += future.result()
     finally:
-        background.shutdown(wait=False, cancel_futures=True)  # the user who stops a run does not want to wait
-    rollouts = _with_outcomes(graded, scoring.gate, engine, seed) if scoring.gate else [_plain(item) for item in graded]
-    _refuse_a_dead_grader(rollouts)
+        background.shutdown(wait=False, cancel_futures=True)  # after an error or Ctrl-C nothing more is begun
+    rollouts = _with_outcomes(graded, scoring, scoring.gate, engine, seed) if scoring.gate else [*map(_plain, graded)]
+    _refuse_a_dead_grader(rollouts, [item.example.example_id for item in graded])
     sampled: dict[int, list[Rollout | UngradedRollout]] = {}
     for place, rollout in enumerate(rollouts):
         sampled.setdefault(order[place // group_size], []).append(rollout)
@@ -127,7 +134,8 @@ def score(requests: Sequence[tuple[Completion, TrainingExample]], scoring: Scori
     pairs = [(parsed[place].action, requests[place][1].target) for place in wanted]
     ids = [requests[place][1].example_id for place in wanted]
     rewards: list[float | Ungraded] = [scoring.format_penalty] * len(requests)
-    for place, reward in zip(wanted, _rewards_of(scoring, pairs, ids), strict=True):
+    found = _rewards_of(scoring.reward, pairs, ids, drop_errors=scoring.drop_errors)
+    for place, reward in zip(wanted, found, strict=True):
         rewards[place] = reward
     return [
         Graded(example=example, completion=completion, parsed=item, reward=reward)
@@ -145,42 +153,32 @@ def _generate(
         yield dict(enumerate(engine.generate(prompts, num_samples=num_samples, sampling=sampling, seed=seed)))
 
 
-def _rewards_of(scoring: Scoring, pairs: Sequence[tuple[str, str]], ids: Sequence[str]) -> list[float | Ungraded]:
-    """The rewards of all pairs at once, or one by one where that fails, to find the example to blame."""
-    many = many_of(scoring.reward)
+def _rewards_of(
+    reward: Reward, pairs: Sequence[tuple[str, str]], ids: Sequence[str], *, drop_errors: bool
+) -> list[float | Ungraded]:
+    """The rewards of all pairs at once; where that fails the halves, down to the example that is to blame."""
+    if not pairs:
+        return []
     try:
-        return [_check(reward, name) for reward, name in zip(many(pairs), ids, strict=True)] if pairs else []
-    except SRLError as error:
-        if not isinstance(error, RewardError):
+        rewards = many_of(reward)(pairs)
+        return [checked(value, f"the reward of example {name}") for value, name in zip(rewards, ids, strict=True)]
+    except Exception as error:
+        if isinstance(error, SRLError) and not isinstance(error, RewardError):
             raise  # an endpoint or a setting that cannot be used; no example is to blame
-    except Exception:  # noqa: BLE001 - raised again below, with the example's id
-        pass
-    rewards: list[float | Ungraded] = []
-    for pair, name in zip(pairs, ids, strict=True):
-        try:
-            (reward,) = many([pair])
-            rewards.append(_check(reward, name))
-        except Exception as error:
-            if not scoring.drop_errors:
-                if isinstance(error, RewardError) and name in str(error):
-                    raise
-                raise RewardError(f"the reward raised {type(error).__name__} on example {name}: {error}") from error
-            logger.warning("the reward failed on example %s, which is left out: %s", name, error)
-            rewards.append(Ungraded(reason=ERROR))
-    return rewards
-
-
-def _check(reward: object, name: str) -> float | Ungraded:
-    """The reward of example ``name`` as a float. Raises RewardError unless it is a number in [0, 1] or ungraded."""
-    if isinstance(reward, Ungraded):
-        return reward
-    if isinstance(reward, Real) and 0.0 <= (value := float(reward)) <= 1.0:  # NaN is in no range
-        return value
-    raise RewardError(f"the reward of example {name} is {reward!r}; it must be a number in [0, 1]")
+        if len(pairs) == 1:
+            if not drop_errors:
+                raise RewardError(f"the reward raised {type(error).__name__} on example {ids[0]}: {error}") from error
+            logger.warning("the reward failed on example %s, which is left out: %s", ids[0], error)
+            return [Ungraded(reason=ERROR)]
+    half = len(pairs) // 2
+    return [
+        *_rewards_of(reward, pairs[:half], ids[:half], drop_errors=drop_errors),
+        *_rewards_of(reward, pairs[half:], ids[half:], drop_errors=drop_errors),
+    ]
 
 
 def _with_outcomes(
-    graded: Sequence[Graded], gate: OutcomeGate, engine: Engine, seed: int
+    graded: Sequence[Graded], scoring: Scoring, gate: OutcomeGate, engine: Engine, seed: int
 ) -> list[Rollout | UngradedRollout]:
     """Finish the solutions that the well-formed actions began, grade them, and weigh the rewards with the outcomes."""
     rollouts = [_plain(item) for item in graded]
@@ -193,6 +191,7 @@ def _with_outcomes(
         [(graded[place].example, graded[place].parsed.action) for place in places],
         engine,
         seed=derive_seed(seed, "finish"),
+        grade=lambda pairs, ids: _rewards_of(gate.reward, pairs, ids, drop_errors=scoring.drop_errors),
     )
     for place, outcome in zip(places, outcomes, strict=True):
         rollout = rollouts[place]
@@ -218,11 +217,12 @@ def _plain(item: Graded) -> Rollout | UngradedRollout:
     return Rollout(completion=item.completion, parsed=item.parsed, reward=item.reward)
 
 
-def _refuse_a_dead_grader(rollouts: Sequence[Rollout | UngradedRollout]) -> None:
-    num_well_formed = sum(rollout.parsed.status is ParseStatus.OK for rollout in rollouts)
+def _refuse_a_dead_grader(rollouts: Sequence[Rollout | UngradedRollout], ids: Sequence[str]) -> None:
+    well_formed = [name for rollout, name in zip(rollouts, ids, strict=True) if rollout.parsed.status is ParseStatus.OK]
     reasons = Counter(rollout.reason for rollout in rollouts if isinstance(rollout, UngradedRollout))
-    if num_well_formed >= MIN_UNGRADED_TO_STOP and reasons.total() == num_well_formed:
+    is_enough = len(well_formed) >= MIN_UNGRADED_TO_STOP and len(set(well_formed)) >= MIN_UNGRADED_PROMPTS
+    if is_enough and reasons.total() == len(well_formed):
         raise RewardError(
-            f"none of {num_well_formed} well-formed completions could be graded ({dict(reasons)}); the grader, and not "
-            'the policy, is broken. See reward.server, docs/grading.md and, for "error", the warnings above'
+            f"none of {len(well_formed)} well-formed completions could be graded ({dict(reasons)}); the grader, and "
+            'not the policy, is broken. See reward.server, docs/grading.md and, for "error", the warnings above'
         )

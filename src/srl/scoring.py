@@ -13,7 +13,7 @@ from srl.rewards.choice import build_reward
 from srl.rewards.outcome import OutcomeReward
 from srl.rollouts import Scoring
 from srl.training_examples import rest_of_solution
-from srl.types import ChatPrompt, Completion, Ungraded
+from srl.types import ChatPrompt, Completion, ParseStatus, Ungraded
 
 
 def build_scoring(config: StageConfig, *, model_path: str = "", run_dir: str = "") -> Scoring:
@@ -68,9 +68,13 @@ def _ask_expert(prompts: Sequence[ChatPrompt], *, server: ServerConfig, max_toke
     return [answer if isinstance(answer, Ungraded) else _ending(answer) for answer in answers]
 
 
-def _ending(answer: ChatAnswer) -> Completion:
-    """What the expert wrote; one that was cut by ``max_finishing_tokens`` counts as the policy's own would."""
+def _ending(answer: ChatAnswer) -> Completion | Ungraded:
+    """What the expert wrote. Where it is cut or cannot be read, the policy's action is not to blame."""
+    if answer.finish_reason == "length":
+        return Ungraded(reason="expert_cut")
     # A template that opens the thinking leaves its tag out of the answer; what it closes is no part of the solution.
     thinking, closed, rest = answer.text.partition(THINK_CLOSE)
     text = rest if closed and THINK_OPEN not in thinking else answer.text
-    return Completion(text=text, token_ids=(), finish_reason="length" if answer.finish_reason == "length" else "stop")
+    if parse_solution(text, "stop").status is not ParseStatus.OK:
+        return Ungraded(reason="expert_unreadable")
+    return Completion(text=text, token_ids=(), finish_reason="stop")

@@ -107,6 +107,10 @@ def fit_prompts(
         room -= config.reward.max_finishing_tokens  # the rest of the solution follows the action
     limit = min(room, config.prompt.max_prompt_tokens or room)
 
+    scoring = stage.scoring
+    if scoring.gate is not None:  # what the gate asks has the action behind it, and other texts around it
+        most = window - scoring.gate.max_completion_tokens
+        scoring = replace(scoring, gate=replace(scoring.gate, max_prompt_tokens=most))
     limits = ContextLimits(max_observation_tokens=config.prompt.max_observation_tokens, max_prompt_tokens=limit)
     make = _make(config)
 
@@ -131,12 +135,15 @@ def fit_prompts(
         raise ConfigError(
             f"stage {stage.name}: no prompt fits into {limit} tokens (the model's window of {window}, "
             f"max_completion_tokens = {config.sampling.max_completion_tokens}, max_prompt_tokens = "
-            f"{config.prompt.max_prompt_tokens or 'all the rest'}); lower max_completion_tokens or choose another model"
+            f"{config.prompt.max_prompt_tokens or 'all the rest'}, and with an outcome max_finishing_tokens); lower "
+            "max_completion_tokens or choose another model"
         )
     validation, _ = shorten(stage.validation, config.data.validation or config.data.train)
     num_dropped = len(stage.training) + len(stage.validation) - len(training) - len(validation)
     dropped = data.dropped | ({"prompt_too_long": num_dropped} if num_dropped else {})
-    return StageData(stage=replace(stage, training=training, validation=validation), dropped=dropped), lengths
+    return StageData(
+        stage=replace(stage, training=training, validation=validation, scoring=scoring), dropped=dropped
+    ), lengths
 
 
 def _examples(

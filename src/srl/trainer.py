@@ -7,6 +7,7 @@ sometimes validate, sometimes save. SRL and RLVR differ in the examples and the 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ class Trainer:
             lambda examples, draw: self._roll_out(examples, sampling.group_size, sampling.temperature, update, draw),
             groups_per_update=sampling.groups_per_update,
             min_reward_std=sampling.min_reward_std if sampling.dynamic else KEEP_ALL,
-            max_draws=sampling.max_draws,
+            max_draws=sampling.max_draws if sampling.dynamic else 1,
         )
         if collected.reached_cap:
             logger.warning(
@@ -229,9 +230,8 @@ class Trainer:
         # Paper: 4.2 keeps the best checkpoint on validation and names no measure; ours is the mean greedy reward.
         groups = self._roll_out(self._stage.validation, 1, 0.0, update, -1)
         metrics = validation_metrics(groups)
-        reward = float(metrics["validation/reward"])
-        best = self._state["best"]
-        if update > 0 and (best is None or reward > best["reward"]):
+        reward, best = float(metrics.get("validation/reward", math.nan)), self._state["best"]
+        if update > 0 and not math.isnan(reward) and (best is None or reward > best["reward"]):
             self._state = {**self._state, "best": {"update": update, "reward": reward}}
             if self._accelerator.is_main_process:
                 save_model(best_folder(self._folder, update), self._model, self._tokenizer)
@@ -261,7 +261,8 @@ class Trainer:
     def _save_rollouts(self, update: int, collected: CollectedGroups, advantages: Sequence[list[float]]) -> None:
         """The first kept groups and, when there are any, one rejected one."""
         limit, sampling = self._config.schedule.rollouts_saved, self._config.sampling
-        rejected = [(group, None) for group in collected.rejected[:1]]
+        shown = sorted(collected.rejected, key=lambda group: not group.ungraded)[:1]  # one without rewards, if any
+        rejected = [(group, None) for group in shown]
         kept = list(zip(collected.kept, advantages, strict=True))
         if self._accelerator.is_main_process:
             self._run_dir.save_rollouts(

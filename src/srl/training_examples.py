@@ -106,7 +106,7 @@ class TrainingExamples(Sequence[TrainingExample]):
         return self._store[row + 1].target_action if follows else ""
 
     def before_fitting(self, index: int) -> TrainingExample:
-        """The example with its observations cut, its prompt as long as it is; equal to ``try_get`` where that fits."""
+        """The example with its observations cut, its prompt as long as it is: that of ``try_get`` where it fits."""
         example = self._store[self._rows[index]]
         return self._make(example if self._fitter is None else self._fitter.cut(example))
 

@@ -67,9 +67,9 @@ def test_the_expert_finishes_each_solution_and_the_answer_gates_the_reward(at):
         scoring = scoring_at(at(server))
         group, engine = sample(scoring, actions)
     similarities = [scoring.reward(action, STEP.target_action) for action in actions[:4]]
-    assert [rollout.outcome for rollout in group.rollouts] == [1.0, 0.0, 0.0, 1.0]
-    assert group.rewards == pytest.approx((1.0, similarities[1] * 0.25, similarities[2] * 0.25, 1.0))
-    assert [rollout.reason for rollout in group.ungraded] == ["too_long"]
+    assert [rollout.outcome for rollout in group.rollouts] == [1.0, 0.0, 1.0]
+    assert group.rewards == pytest.approx((1.0, similarities[1] * 0.25, 1.0))
+    assert [rollout.reason for rollout in group.ungraded] == ["expert_cut", "too_long"]
     assert engine.num_calls == 1  # the policy finishes nothing
     assert len(server.calls) == 4  # equal actions once
     body = server.calls[0].body

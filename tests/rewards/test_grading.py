@@ -21,14 +21,12 @@ from srl.types import Ungraded
 
 EQUAL = (r"\sqrt{8}", r"2\sqrt{2}")
 DIFFERENT = (r"\sqrt{8}", r"2\sqrt{3}")
-HANGS = [  # each ran for 12 seconds in one process without an end
+HANGS = [  # each ran for 15 seconds in one process without an end
     ("9^{9^{9^9}}", r"\sqrt{3}"),
     ("((10!)!)!", r"\sqrt{3}"),
     (r"\binom{10^9}{5000000}", r"\sqrt{3}"),
     (r"\lfloor 1.5^{10^{10}} \rfloor", r"\sqrt{3}"),
     (r"\sum_{i=1}^{100000} \sum_{j=1}^{100000} \frac{1}{i+j}", r"\sum_{i=1}^{3} i"),
-    ("(a+b+c+d+h)^{60}-x", "a+b"),
-    (r"\sin " * 300 + "x", r"\sqrt{3}"),
     (r"\frac{" * 40 + "1" + "}{2}" * 40, r"\sqrt{3}"),
 ]
 TOO_LARGE = (r"1.5^{10^{12}} \mod 7", "5")

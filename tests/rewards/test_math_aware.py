@@ -92,6 +92,7 @@ def test_what_differs_stays_different(one, other):
         (r"x + 1 = 3 \implies x = 2", ["x + 1 = 3", "x = 2"]),
         ("x = 1, y = 2", ["x = 1", "y = 2"]),
         ("(1, 2)", ["(1, 2)"]),
+        ("f(x, y) = 3", ["f(x, y) = 3"]),
         (r"x = 1 \text{ or } x = 2", ["x = 1", "x = 2"]),
         ("1 < x < 3", ["1 < x < 3"]),
         ("= 6", ["6"]),
@@ -145,6 +146,7 @@ def test_equations_with_the_same_solutions_are_proportional():
         ("x > 5", "$5 < x$"),
         ("0.33333", r"$\frac{1}{3}$"),
         ("25%", "0.25"),
+        (r"$\angle A = 0.33333$", r"$\angle A = \frac{1}{3}$"),
     ],
 )
 def test_the_same_mathematics(one, other):
@@ -162,6 +164,7 @@ def test_the_same_mathematics(one, other):
         ("$f'(x)$", "$f(x)$"),  # and leaves out the prime
         ("$AB = 5$", "$BA = 5x$"),
         ("$a = 3$", "$A = 3$"),  # and sees no capitals
+        ("$|a| = 3$", "$|A| = 3$"),
         ("x < 5", "x < 6"),
         ("x = 1", "y = 1"),
     ],
@@ -177,14 +180,21 @@ def test_formulas_and_prose_count_their_words():
     assert SIMILARITY("We get 3 + 4 = 8.", "We get 3 + 4 = 7.") == pytest.approx(6 / 16)
 
 
+def test_mathematics_counts_at_least_half():
+    wrong = "Therefore the number of all the apples that are left is 19."
+    assert SIMILARITY(wrong, wrong.replace("19", "7")) == 0.5
+    assert SIMILARITY("$7$", "7") == 1.0
+
+
 def test_each_formula_is_matched_once():
     assert SIMILARITY("$x = 1$", "$x = 1$ $x = 1$") == pytest.approx(6 / 9)
     assert SIMILARITY("$x$ $y$ $x$", "$x$ $x$ $y$") == 1.0
 
 
 def test_the_matching_is_the_largest():
-    """2x + 2 equals both, 0.3333 only the third; taking the first that fits would leave one over."""
-    assert SIMILARITY("$0.3333$ $0.33333$", r"$0.33333$ $\frac{1}{3}$") == 1.0
+    """0.33333 is near both, 0.33336 only near 0.33334: taking the first that fits would leave one over."""
+    assert SIMILARITY("$0.33333$ $0.33336$", "$0.33334$ $0.3333$") == 1.0
+    assert SIMILARITY("$0.33336$", "$0.3333$") == 0.0
 
 
 def test_without_formulas_the_prose_decides():

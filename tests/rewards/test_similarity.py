@@ -244,6 +244,9 @@ def test_many_pairs_are_the_pairs_one_by_one(num_workers: int | None) -> None:
 def test_many_pairs_may_hold_lists() -> None:
     pairs = [(["a", "b"], ["b"]), ([1, 2], [2, 1]), ([], []), ("ab", "b")]
     assert sequence_similarities(pairs) == [2 / 3, 0.5, 1.0, 2 / 3]
+    mixed = [(["x"], ("x",)), (range(3), [0, 1, 2]), (b"ab", [97, 98]), ([], ()), ("", []), ("", "x"), ((), "x")]
+    expected = [difflib.SequenceMatcher(None, a, b, autojunk=False).ratio() for a, b in mixed]
+    assert sequence_similarities(mixed) == expected == [sequence_similarity(a, b) for a, b in mixed]
 
 
 def test_many_needs_a_worker() -> None:
@@ -265,7 +268,8 @@ def test_threads_may_compare_at_the_same_time() -> None:
     ("abc" * 11_000, "abd" * 11_000),
     ("ab" * 16_000, "ba" * 16_000),
     ("a" * 100_000, "the area of a square of side a is a^2. " * 800),
-], ids=["equal", "shifted", "periods", "shifted periods", "one letter"])  # fmt: skip
+    ("x".join("a" * n for n in range(1, 141)), "y".join("a" * n for n in range(1, 141))),
+], ids=["equal", "shifted", "periods", "shifted periods", "one letter", "stairs"])  # fmt: skip
 def test_texts_that_take_difflib_hours_do_not_stall(a: str, b: str) -> None:
     similarity = sequence_similarity(a, b)
     assert similarity == 2 * sum(size for _, _, size in matching_blocks(a, b)) / (len(a) + len(b))
@@ -277,7 +281,8 @@ def test_beyond_the_cap_nothing_counts_as_matched() -> None:
     target = "the same step"
     assert reward("x" * (cap + 8) + target, target) == 0.0
     assert reward(target + "x" * cap, target) == 2 * len(target) / (cap + 2 * len(target))
-    assert reward("y" * (cap + 500), "y" * (cap + 500)) == 2 * cap / (2 * cap + 1000)
+    assert reward("y" * (cap + 500), "y" * (cap + 501)) == 2 * cap / (2 * cap + 1001)
+    assert reward("y" * (cap + 500), "y" * (cap + 500)) == 1.0
 
 
 @given(st.lists(st.tuples(SHORT_TEXT, SHORT_TEXT), max_size=5), st.booleans(), st.sampled_from(["action", "target"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from reward_laws import check_laws, texts
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertTokenizerFast
 
 import srl
 from srl.errors import ConfigError
@@ -36,6 +36,13 @@ def test_equal_to_difflib_on_the_tokenizers_own_ids():
         assert SIMILARITY(action, target) == expected
     assert SIMILARITY.many(pairs) == [SIMILARITY(*pair) for pair in pairs]
     assert SIMILARITY.many([]) == []
+
+
+def test_what_the_tokenizer_puts_around_a_text_does_not_count(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb")
+    tokenizer = BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
+    assert len(tokenizer.encode("a")) == 3
+    assert TokenSimilarity(tokenizer)("a", "b") == 0.0
 
 
 def test_a_lone_surrogate_is_a_question_mark():

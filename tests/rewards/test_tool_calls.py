@@ -74,6 +74,7 @@ def test_what_is_no_call(text):
         (call("view", n=5), call("view", n="5"), 1.0),
         (call("view", n=5.0), call("view", n=5), 1.0),
         (call("view", n=None), call("view", n="null"), 1.0),
+        (call("view", n=1, x="NaN"), call("view", x="NaN", n=1), 1.0),
         (call("view", lines=[1, 20]), call("view", lines=[1, 30]), 1 / 2),
         (call("view", lines=[1, 20]), call("view", lines=[1, 20, 3]), 2 / 3),
         (call("view", lines=[]), call("view", lines=[]), 1.0),

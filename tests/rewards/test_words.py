@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from reward_laws import check_laws, texts
 
+from srl.rewards.similarity import MAX_SCORED_CHARACTERS
 from srl.rewards.words import split_words, words_similarity
 
 PIECES = ["\\frac{1}{2}", "3.14", " ", "don't", "x_1", "\\{", "\\", "\n", "1,234", "é", "e\u0301", "the "]
@@ -58,5 +59,5 @@ def test_equal_to_difflib_on_words(action, target):
 
 def test_words_beyond_the_limit_count_as_unmatched():
     short, longer = "a " * 40_000, "a " * 39_999 + "b"
-    assert words_similarity(short, longer) == pytest.approx(2 * 32_000 / 80_000)
+    assert words_similarity(short, longer) == pytest.approx(2 * MAX_SCORED_CHARACTERS / 80_000)
     assert words_similarity(short, short) == 1.0

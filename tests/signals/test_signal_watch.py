@@ -76,8 +76,9 @@ def test_each_trouble_raises_its_own_warning_once(code: str) -> None:
 
 def test_the_message_has_numbers_and_what_to_do() -> None:
     watch = Watch("srl")
-    (warning,) = watch.look(next(lines({"signals/context_copy_rate": 0.456})))
-    assert (warning.stage, warning.update, warning.severity) == ("srl", 1, 0.456)
+    *early, (warning,) = [watch.look(line) for line in lines(*[{"signals/context_copy_rate": 0.456}] * 3)]
+    assert early == [[], []]
+    assert (warning.stage, warning.update, warning.severity) == ("srl", 3, pytest.approx(0.456))
     assert warning.message.startswith("46% of the actions nearly repeat an earlier step")
     for rule in RULES:
         values = dict.fromkeys(_KEYS, 0.5)
@@ -111,16 +112,17 @@ def test_again_only_when_it_is_much_worse() -> None:
     means = [sum(rates[max(0, end - 3) : end]) / min(3, end) for end in range(1, 9)]
     given, expected = -1.0, []
     for mean in means:
-        is_given = mean >= given + MUCH_WORSE
+        is_given = len(expected) >= 2 and mean >= given + MUCH_WORSE
         expected.append(["context_copies"] if is_given else [])
         given = mean if is_given else given
     assert found == expected
-    assert sum(map(len, found)) == 3
+    assert sum(map(len, found)) == 2
 
 
 def test_small_runs_wait_for_enough_rollouts() -> None:
-    change = {"signals/context_copy_rate": 0.8, "rollout/num_rollouts": MIN_ROLLOUTS // 2}
-    assert codes(Watch("srl"), *[change] * 3) == [[], ["context_copies"], []]
+    change = {"signals/context_copy_rate": 0.8, "rollout/num_rollouts": MIN_ROLLOUTS // 4}
+    more = change | {"rollout/num_rollouts": MIN_ROLLOUTS // 2}
+    assert codes(Watch("srl"), *[change] * 3, more, more) == [[], [], [], ["context_copies"], []]
 
 
 def test_lines_without_rollouts_say_nothing() -> None:
@@ -151,7 +153,10 @@ def warned(groups: list[RolloutGroup]) -> list[str]:
         reached_cap=False,
     )
     metrics = sampling_metrics(collected) | signal_metrics(collected.groups, STEPS)
-    return [warning.code for warning in Watch("srl").look({"stage": "srl", "update": 1, **metrics})]
+    watch = Watch("srl")
+    return [
+        warning.code for update in (1, 2, 3) for warning in watch.look({"stage": "srl", "update": update, **metrics})
+    ]
 
 
 def test_a_policy_that_parrots_the_previous_step_is_told_so_and_nothing_else() -> None:

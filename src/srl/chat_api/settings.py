@@ -53,7 +53,7 @@ class ServerConfig:
         require(bool(self.key_variable), "server.key_variable must be the name of an environment variable")
         for name in ("concurrency", "max_attempts"):
             require(getattr(self, name) >= 1, f"server.{name} must be at least 1")
-        require(self.timeout_seconds > 0, "server.timeout_seconds must be above 0")
+        require(0 < self.timeout_seconds < float("inf"), "server.timeout_seconds must be above 0")
 
 
 NO_WEB_ADDRESS = "must be a web address such as http://localhost:8000/v1"

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from srl.diagnosis.records import CliffRow, LengthBin
 from srl.diagnosis.sample import Sample, estimate
-from srl.rewards.similarity import sequence_similarities
+from srl.rewards.similarity import bounded_similarities
 from srl.saved_run.settings import StageSettings
 from srl.signals.measures import JUNK_LENGTH
 
@@ -62,7 +62,7 @@ def reward_at_cliff(sample: Sample, settings: StageSettings) -> tuple[CliffRow, 
         if reward is not None
     ]
     pairs = [pair for pair, _ in graded]
-    similarities = [sequence_similarities(pairs, autojunk=autojunk) for autojunk in (True, False)]
+    similarities = [bounded_similarities(pairs, autojunk=autojunk) for autojunk in (True, False)]
     rows: list[CliffRow] = []
     for low, high, label in (
         (0, JUNK_LENGTH, f"under {JUNK_LENGTH}"),

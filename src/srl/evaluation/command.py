@@ -88,12 +88,9 @@ def evaluate_command(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     rows = load_problems(problems)
-    from srl.engines.transformers import TransformersEngine  # torch is loaded only when there is work for it
-
-    engine = TransformersEngine.from_pretrained(model, precision=precision, batch_size=batch_size)
+    engine = _load_engine(model, precision, batch_size)
     scores = _evaluate_with_progress(engine, rows, modes, _fit_window(settings, model), output, console)
-    print_scores(scores, console, num_ungraded=count_ungraded(output))
-    console.print(f"samples: {escape(str(output / 'samples.jsonl'))}", highlight=False, soft_wrap=True)
+    _print_result(scores, output, console)
 
 
 def _check_modes(modes: tuple[Mode, ...], unmarked: Unmarked) -> None:
@@ -110,6 +107,12 @@ def _read_prompts(path: Path | None, context_in: ContextPlace) -> tuple[ContextP
     stages = list(load_recipe(path).stages.values())
     stage = next((stage for stage in stages if stage.kind == "srl"), stages[0])
     return stage.prompt.context_in, stage.prompt.texts
+
+
+def _load_engine(model: str, precision: Literal["float32", "bfloat16"], batch_size: int) -> Engine:
+    from srl.engines.transformers import TransformersEngine  # torch is loaded only when there is work for it
+
+    return TransformersEngine.from_pretrained(model, precision=precision, batch_size=batch_size)
 
 
 def _evaluate_with_progress(
@@ -131,6 +134,11 @@ def _evaluate_with_progress(
             output=output,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
+
+
+def _print_result(scores: list[Score], output: Path, console: Console) -> None:
+    print_scores(scores, console, num_ungraded=count_ungraded(output))
+    console.print(f"samples: {escape(str(output / 'samples.jsonl'))}", highlight=False, soft_wrap=True)
 
 
 def print_scores(scores: list[Score], console: Console, *, num_ungraded: int = 0) -> None:

@@ -50,7 +50,7 @@ def import_reward(path: str) -> Reward:
     module_name, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"reward.similarity: {path!r} cannot be imported ({error}); the module must be installed or stand in a "
             "folder on PYTHONPATH"

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import re
 
-from srl.rewards.bounded import bounded_similarity
-from srl.rewards.similarity import MAX_SCORED_CHARACTERS, matching_blocks
+from srl.rewards.similarity import MAX_SCORED_CHARACTERS, bounded_similarity, matching_blocks
 
 Changes = tuple[str, str]
 """The lines that an edit removes, and those that it adds."""

@@ -15,6 +15,7 @@ import functools
 import importlib
 import logging
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -55,27 +56,36 @@ def _verify(expected: Any, found: Any) -> bool:
 
 
 def _are_close(answer: Any, reference: Any) -> bool | None:
-    """Numeric comparison of two sympy numbers; None when it decides nothing.
+    """Numeric comparison of two sympy expressions; None when it decides nothing.
 
-    With decimals on one side: whether they are close enough. Without: False when they are far apart.
+    Numbers, with decimals on one side: whether they are close enough. Else False for what is far apart, with variables
+    at one point where both can be evaluated.
 
     math-verify rounds decimals to six places, which makes 2e-10 equal 1.3e-27 and 1.5708 different from pi/2. And it
-    simplifies before it says that 2 is not the root of 51, which takes three times as long.
+    simplifies before it says that 2 is not the root of 51, or x not x + 1, which takes several times as long.
     """
     sympy: Any = importlib.import_module("sympy")
+    # A percentage is left unevaluated; verify takes 9 % for 9 too. A name may be a word, which it spells out.
+    unclear = (sympy.UnevaluatedExpr, sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.Derivative)
     try:
-        # A percentage is left unevaluated; verify takes 9 % for 9 too.
-        if not (answer.is_number and reference.is_number) or (answer + reference).has(sympy.UnevaluatedExpr):
+        if any(
+            not isinstance(side, sympy.Expr) or side.is_Symbol or side.has(*unclear) for side in (answer, reference)
+        ):
             return None
-        found, expected = answer.evalf(), reference.evalf()
+        found, expected = answer.evalf(subs=_point(answer)), reference.evalf(subs=_point(reference))
         if not (found.is_finite and expected.is_finite):
             return None
         distance = abs(found - expected)
-        if answer.has(sympy.Float) or reference.has(sympy.Float):
+        if answer.is_number and reference.is_number and (answer.has(sympy.Float) or reference.has(sympy.Float)):
             return bool(distance <= (0 if reference.is_integer else float(RELATIVE_TOLERANCE)) * abs(expected))
         return False if distance > FAR_APART * (1 + abs(expected)) else None
     except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError):
         return None  # what sympy raises for expressions without a numeric value: sets, matrices, zoo
+
+
+def _point(expression: Any) -> dict[Any, float]:
+    """A positive number for each variable, the same for the same name."""
+    return {symbol: 0.5 + zlib.crc32(symbol.name.encode()) / 2**32 for symbol in expression.free_symbols}
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

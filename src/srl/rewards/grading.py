@@ -218,4 +218,4 @@ def _after_fork() -> None:
 
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
-    pass
+    os.register_at_fork(after_in_child=_after_fork)

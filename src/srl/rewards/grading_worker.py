@@ -43,6 +43,8 @@ _WARM_UP = (
     (r"2\sqrt{2}", r"\sqrt{8}"), ("3-2i", "6-5i"), (r"(-\infty,3]", r"(-\infty,4)\cup(5,6]"), ("4a-2", "-2+4a"),
     (r"\{1,2\}", r"1, 2 \text{ and } 3"), (r"\frac{\pi}{2}", r"\frac{1+\sqrt{5}}{2}"), ("x^2+3x+2", "(x+1)(x-2)"),
     (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1\\\frac{1}{2}\end{pmatrix}"), ("x=5", r"x\ge 3"),
+    (r"(\frac{3}{5},\frac{8}{3}]", "1+274i"), (r"(3,\frac{\pi}{2})", "(-1,6)"), ("-13x+3", "6r^2-4r-24"),
+    ("x^5-x^4+x^3", "p-q"), (r"-\frac{35}{9}", r"-\sqrt{3}"), ("(6,31,-1)", r"\cot x"), ("11, 12", r"12\frac{3}{5}"),
     (r"3\pm 2\sqrt{7}", r"\log_2 8"), ("y=2x+1", r"\sin^2 x"), (r"5 \text{ cm}", r"\binom{5}{2}"), ("1.5", "5!"),
 )  # fmt: skip
 
@@ -52,8 +54,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     control = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
+    os.dup2(null, 0)  # standard output is there already
     try:
         load_math_verify()
     except RewardError as error:
@@ -70,7 +71,7 @@ def main() -> None:
     try:
         _serve(control, settings, workers)
     finally:
-        for pid in workers:
+        for pid in workers:  # before the kernel does, where it does
             _stop(pid)
 
 

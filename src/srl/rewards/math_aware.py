@@ -1,12 +1,13 @@
 r"""Two steps of mathematics -> how much of their formulas is the same mathematics, and of their prose the same text.
 
 The formulas of both texts (``srl.rewards.formula_text``) are taken apart into statements in one spelling
-(``srl.rewards.latex``) and matched, each with at most one of the other text, in any order. With w the size in words,
+(``srl.rewards.latex``) and matched, each with at most one of the other text, in any order:
 
-    similarity = (sum of w over matched statements + S w(prose)) / (sum of w over statements + w(prose))
+    similarity = m F + (1 - m) S
 
-over both texts together; S is the sequence similarity of what is left when the formulas are taken out. Without any
-formula it is S; two texts without a word are 1.
+F is the share of matched statements and S the sequence similarity of what is left when the formulas are taken out; m is
+the share of the mathematics, and at least ``MIN_MATH_SHARE``. Both shares are of words (``srl.rewards.words``) in both
+texts together. Without any formula the similarity is S, without prose it is F; two texts without a word are 1.
 
 Two statements match, by the first of these that applies:
 
@@ -30,15 +31,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from srl.errors import RewardError
-from srl.rewards.bounded import bounded_similarities
 from srl.rewards.formula_text import split_formulas
 from srl.rewards.grading import shared_grader
 from srl.rewards.latex import SYMMETRIC, Statement, read_statements
 from srl.rewards.latex_values import agree, are_proportional, is_zero, minus
 from srl.rewards.numbers import numbers_match
+from srl.rewards.similarity import bounded_similarities
 from srl.rewards.words import split_words
 from srl.types import Ungraded
 
+MIN_MATH_SHARE = 0.5
+"""A wrong result at the end of a long sentence costs half. Higher values rank the pairs of benchmarks/similarities.py
+better still, and leave fewer different rewards."""
 MAX_STATEMENTS = 200
 """Statements of one text that are compared; those after them count as unmatched."""
 MAX_QUESTIONS = 12
@@ -214,14 +218,15 @@ def _score(
 def _similarity(comparison: _Comparison, edges: Sequence[Edge], prose_similarity: float) -> float:
     found, expected = comparison.action, comparison.target
     num_words = found.num_words + expected.num_words
-    total = found.size + expected.size + num_words
-    if not total:
-        return 1.0
+    size = found.size + expected.size
+    if not size:
+        return prose_similarity
     matched = sum(
         found.statements[place].num_words + expected.statements[other_place].num_words
         for place, other_place in [*comparison.certain, *_match(edges)]
     )
-    return min(1.0, (matched + prose_similarity * num_words) / total)
+    share = max(MIN_MATH_SHARE, size / (size + num_words)) if num_words else 1.0
+    return min(1.0, share * (matched / size) + (1.0 - share) * prose_similarity)
 
 
 def _match(edges: Sequence[Edge]) -> list[tuple[int, int]]:

@@ -8,9 +8,32 @@ threads, one request for many) also has a method ``many(pairs) -> list``; what i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import cast
 
+from srl.errors import RewardError
 from srl.types import BatchReward, Reward, Ungraded
+
+
+def checked(reward: object, what: str) -> float | Ungraded:
+    """``reward`` as a float. Raises RewardError, naming ``what``, unless it is a number in [0, 1] or ungraded.
+
+    >>> checked(1, "a reward")
+    1.0
+    """
+    if isinstance(reward, Ungraded):
+        return reward
+    if isinstance(reward, Real) and 0.0 <= (value := float(reward)) <= 1.0:  # NaN is in no range
+        return value
+    raise RewardError(f"{what} is {reward!r}; it must be a number in [0, 1]")
+
+
+def checked_all(many: BatchReward, pairs: Sequence[tuple[str, str]], what: str) -> list[float | Ungraded]:
+    """The rewards of all pairs, checked before anything is made of them: a sum or a minimum would hide an error."""
+    rewards = [checked(reward, what) for reward in many(pairs)]
+    if len(rewards) != len(pairs):
+        raise RewardError(f"{what}: {len(rewards)} rewards came for {len(pairs)} pairs")
+    return rewards
 
 
 def many_of(reward: Reward) -> BatchReward:
@@ -47,11 +70,14 @@ def weighted_sum(parts: Mapping[str, tuple[float, Reward]]) -> Reward:
     >>> half("x", "y")
     0.25
     """
-    rewards = [(weight, many_of(reward)) for weight, reward in parts.values()]
+    rewards = {name: (weight, many_of(reward)) for name, (weight, reward) in parts.items()}
 
     class WeightedSum(_Derived):
         def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
-            columns = [(weight, many(pairs)) for weight, many in rewards]
+            columns = [
+                (weight, checked_all(many, pairs, f"{name}, a part of the reward,"))
+                for name, (weight, many) in rewards.items()
+            ]
             return [_weigh([(weight, column[row]) for weight, column in columns]) for row in range(len(pairs))]
 
     return cast(Reward, WeightedSum())
@@ -79,7 +105,7 @@ def thresholded(reward: Reward, low: float, high: float) -> Reward:
         def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
             return [
                 value if isinstance(value, Ungraded) else min(1.0, max(0.0, (value - low) / (high - low)))
-                for value in many(pairs)
+                for value in checked_all(many, pairs, "a similarity under thresholds")
             ]
 
     return cast(Reward, Thresholded())

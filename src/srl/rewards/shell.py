@@ -27,9 +27,9 @@ import re
 from collections.abc import Sequence
 
 from srl.rewards.alignment import align
-from srl.rewards.bounded import bounded_similarity
 from srl.rewards.shell_parse import parse_shell
 from srl.rewards.shell_words import Parts, flags_with_values, take_apart
+from srl.rewards.similarity import bounded_similarity
 from srl.rewards.words import split_words
 
 OTHER_PROGRAM = 0.25

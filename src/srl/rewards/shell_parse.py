@@ -73,7 +73,7 @@ def parse_shell(text: str) -> list[Command] | None:
         return None
     # tree-sitter-bash 0.25 classifies characters with C's isdigit and the like, which are undefined beyond 255 and end
     # the process there. To bash they are letters of a word; and in ASCII, bytes are characters.
-    root: _Node = _parser().parse(_NOT_ASCII.sub("x", text).encode("ascii")).root_node
+    root: _Node = _new_parser().parse(_NOT_ASCII.sub("x", text).encode("ascii")).root_node
     if root.has_error:
         return None
     reader = _Reader(text)
@@ -81,11 +81,17 @@ def parse_shell(text: str) -> list[Command] | None:
     return reader.commands
 
 
+def _new_parser() -> Any:
+    """A parser of its own for each text: threads must not share one, and it costs a microsecond."""
+    library, language = _grammar()
+    return library.Parser(language)
+
+
 @cache
-def _parser() -> Any:
+def _grammar() -> tuple[Any, Any]:
     library = import_extra("tree_sitter", extra="similarities")
     grammar = import_extra("tree_sitter_bash", extra="similarities")
-    return library.Parser(library.Language(grammar.language()))
+    return library, library.Language(grammar.language())
 
 
 class _Reader:

@@ -30,9 +30,9 @@ from srl.types import Reward, Ungraded
 Text = str | Sequence[Hashable]
 """What is compared: a string by its code points, any other sequence by its elements."""
 
-MAX_SCORED_CHARACTERS = 32_000
-"""The reward compares this many characters of an action and of a target; what lies beyond them counts as unmatched, so
-that the time for one pair is bounded (benchmarks/similarity.py measures the worst). The functions have no limit."""
+MAX_SCORED_CHARACTERS = 10_000
+"""A reward compares this many characters (or tokens) of an action and of a target, so that the time for one pair is
+bounded; benchmarks/similarity.py measures the worst. ``sequence_similarity`` itself has no limit."""
 MIN_PAIRS_PER_THREAD = 16
 """Fewer pairs are not worth a thread."""
 MAX_NARROW_NUMBERS = 0xFFFE
@@ -49,8 +49,8 @@ def sequence_similarity(a: Text, b: Text, *, autojunk: bool = False) -> float:
     """
     if a == b:
         return 1.0
-    if not a or not b:
-        return 0.0
+    if len(a) == 0 or len(b) == 0:
+        return float(len(a) == len(b))
     total = -1
     if isinstance(a, str) and isinstance(b, str):
         joined = a + b
@@ -74,10 +74,9 @@ def sequence_similarities(
     """
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers is {num_workers}; it must be at least 1, or None for one for each core")
-    totals = _count_matches(pairs, autojunk=autojunk, num_workers=num_workers or len(os.sched_getaffinity(0)))
-    return [
-        1.0 if a == b else 2.0 * total / (len(a) + len(b)) for (a, b), total in zip(pairs, totals.tolist(), strict=True)
-    ]
+    totals = _count_matches(pairs, autojunk=autojunk, num_workers=num_workers or _num_cores())
+    lengths = [len(a) + len(b) for a, b in pairs]
+    return [2.0 * total / length if length else 1.0 for total, length in zip(totals.tolist(), lengths, strict=True)]
 
 
 def matching_blocks(a: Text, b: Text, *, autojunk: bool = False) -> list[tuple[int, int, int]]:
@@ -95,6 +94,33 @@ def matching_blocks(a: Text, b: Text, *, autojunk: bool = False) -> list[tuple[i
     return [*merged, (len(a), len(b), 0)]
 
 
+def bounded_similarity(a: Text, b: Text, *, autojunk: bool = False) -> float:
+    """The sequence similarity in bounded time: what all rewards are made of.
+
+    The first MAX_SCORED_CHARACTERS elements are compared; what lies beyond counts as unmatched. Equal texts are 1.0 at
+    any length.
+    """
+    (similarity,) = bounded_similarities([(a, b)], autojunk=autojunk, num_workers=1)
+    return similarity
+
+
+def bounded_similarities(
+    pairs: Sequence[tuple[Text, Text]], *, autojunk: bool = False, num_workers: int | None = None
+) -> list[float]:
+    """``bounded_similarity`` of many pairs; threads as in ``sequence_similarities``."""
+    cap = MAX_SCORED_CHARACTERS
+    compared = [(a[:cap], b[:cap]) for a, b in pairs]
+    similarities = sequence_similarities(compared, autojunk=autojunk, num_workers=num_workers)
+    return [
+        1.0
+        if a == b
+        else similarity
+        if len(a) <= cap and len(b) <= cap
+        else similarity * (min(cap, len(a)) + min(cap, len(b))) / (len(a) + len(b))
+        for similarity, (a, b) in zip(similarities, pairs, strict=True)
+    ]
+
+
 class SimilarityReward:
     """The reward ``(action, target) -> similarity``; see ``similarity_reward``."""
 
@@ -103,32 +129,23 @@ class SimilarityReward:
 
     def __call__(self, action: str, target: str) -> float:
         """The reward of one action."""
-        (similarity,) = self._similarities([(action, target)], num_workers=1)
-        return similarity
+        a, b = (action, target) if self._action_first else (target, action)
+        return bounded_similarity(a, b, autojunk=self._autojunk)
 
     def many(self, pairs: Sequence[tuple[str, str]]) -> list[float | Ungraded]:
         """The rewards of many pairs, on all cores."""
-        return [*self._similarities(pairs, num_workers=None)]
-
-    def _similarities(self, pairs: Sequence[tuple[str, str]], *, num_workers: int | None) -> list[float]:
-        cap = MAX_SCORED_CHARACTERS
-        scored = [(action[:cap], target[:cap]) for action, target in pairs]
-        ordered = scored if self._action_first else [(target, action) for action, target in scored]
-        similarities = sequence_similarities(ordered, autojunk=self._autojunk, num_workers=num_workers)
-        return [
-            similarity
-            if len(action) <= cap and len(target) <= cap
-            else similarity * (min(cap, len(action)) + min(cap, len(target))) / (len(action) + len(target))
-            for similarity, (action, target) in zip(similarities, pairs, strict=True)
-        ]
+        ordered = pairs if self._action_first else [(target, action) for action, target in pairs]
+        return [*bounded_similarities(ordered, autojunk=self._autojunk)]
 
 
 def similarity_reward(*, autojunk: bool, first_argument: Literal["action", "target"]) -> Reward:
-    """The paper's reward; ``first_argument`` says which text is SequenceMatcher's ``a``.
-
-    Beyond MAX_SCORED_CHARACTERS nothing is compared: M counts what matches up to there, T all characters.
-    """
+    """The paper's reward, bounded; ``first_argument`` says which text is SequenceMatcher's ``a``."""
     return SimilarityReward(autojunk=autojunk, first_argument=first_argument)
+
+
+def _num_cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
@@ -146,7 +163,7 @@ def _find_blocks(a: Text, b: Text, *, autojunk: bool, wanted: bool) -> tuple[int
 
 
 def _count_matches(pairs: Sequence[tuple[Text, Text]], *, autojunk: bool, num_workers: int) -> NDArray[np.int64]:
-    """M of each pair; 0 where both texts are equal, which the caller knows better."""
+    """M of each pair."""
     count_matches = _compiled().count_matches
     ends: dict[Text, int] = {}
     places = np.zeros((len(pairs), 4), np.int64)
@@ -162,8 +179,10 @@ def _count_matches(pairs: Sequence[tuple[Text, Text]], *, autojunk: bool, num_wo
             places[row, column : column + 2] = ends[key] - len(text), ends[key]
     symbols = _encode(texts)
     totals = np.zeros(len(pairs), np.int64)
+    is_equal = (places[:, :2] == places[:, 2:]).all(axis=1)
+    totals[is_equal] = (places[:, 1] - places[:, 0])[is_equal]
     work = (places[:, 1] - places[:, 0]) * (places[:, 3] - places[:, 2])
-    order = np.flatnonzero((work > 0) & (places[:, 0] != places[:, 2]))
+    order = np.flatnonzero((work > 0) & ~is_equal)
     # The costliest first, so that no thread is left with a long pair at the end; shares of about equal work.
     order = order[np.argsort(-work[order], kind="stable")]
     num_shares = min(8 * num_workers, len(order) // MIN_PAIRS_PER_THREAD) if num_workers > 1 else 1

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from srl.errors import ConfigError
-from srl.rewards.bounded import bounded_similarities
+from srl.rewards.similarity import bounded_similarities
 from srl.types import Ungraded
 
 

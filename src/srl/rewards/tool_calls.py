@@ -26,9 +26,9 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from srl.rewards.alignment import align
-from srl.rewards.bounded import bounded_similarity
 from srl.rewards.edits import changes_of, changes_of_patch, edit_similarity, is_patch
 from srl.rewards.shell import strip_fence
+from srl.rewards.similarity import bounded_similarity
 from srl.trajectories.agents.actions import split_calls
 
 MAX_NESTING = 40

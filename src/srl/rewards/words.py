@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from srl.rewards.bounded import bounded_similarities
+from srl.rewards.similarity import bounded_similarities
 from srl.types import Ungraded
 
 _WORD = re.compile(r"\\(?:[A-Za-z]+|\S)|\d+(?:\.\d+)?|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\S")

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srl.rewards.similarity import sequence_similarities
+from srl.rewards.similarity import bounded_similarities
 from srl.types import ParseStatus, Rollout, RolloutGroup
 
 COPY_SIMILARITY = 0.9
@@ -80,10 +80,10 @@ def find_copies(groups: Sequence[GroupActions]) -> list[list[int | None]]:
                     pairs.append((action, step))
                     places.append((index, action, place))
     best: dict[tuple[int, str], tuple[float, int]] = {}
-    for (index, action, place), similarity in zip(places, sequence_similarities(pairs), strict=True):
+    for (index, action, place), similarity in zip(places, bounded_similarities(pairs), strict=True):
         if similarity >= COPY_SIMILARITY:
             best[index, action] = max(best.get((index, action), (0.0, 0)), (similarity, place))
-    to_target = sequence_similarities([(action, step_body(groups[index].target)) for index, action in best])
+    to_target = bounded_similarities([(action, step_body(groups[index].target)) for index, action in best])
     copies = {
         key: place
         for (key, (similarity, place)), other in zip(best.items(), to_target, strict=True)
@@ -114,9 +114,9 @@ def find_several_steps(groups: Sequence[GroupActions]) -> list[list[bool]]:
             is_long = len(action) >= len(group.target) + len(following) / 2
             if is_long and similarity_bound(head, Counter(head), both, characters) >= SEVERAL_SIMILARITY:
                 wanted.append((index, action, head, both))
-    to_both = sequence_similarities([(head, both) for _, _, head, both in wanted])
+    to_both = bounded_similarities([(head, both) for _, _, head, both in wanted])
     close = [(item, value) for item, value in zip(wanted, to_both, strict=True) if value >= SEVERAL_SIMILARITY]
-    to_target = sequence_similarities([(head, groups[index].target) for (index, _, head, _), _ in close])
+    to_target = bounded_similarities([(head, groups[index].target) for (index, _, head, _), _ in close])
     found: set[tuple[int, str]] = set()
     for ((index, action, head, both), similarity), other in zip(close, to_target, strict=True):
         target, following = groups[index].target, groups[index].next_action.strip()

@@ -255,7 +255,7 @@ class Watch:
         return warnings
 
     def _found(self) -> Iterable[tuple[Rule, float, str]]:
-        if math.fsum(update[_SIZE] for update in self._recent) < MIN_ROLLOUTS:
+        if len(self._recent) < WINDOW or math.fsum(update[_SIZE] for update in self._recent) < MIN_ROLLOUTS:
             return
         last = _means(self._recent)
         first = _means(self._first) if self._num_updates >= 2 * WINDOW else {}
