@@ -132,7 +132,7 @@ def test_ungraded_samples_are_counted_shown_and_left_out_of_the_rates(tmp_path: 
     greedy, average, passed = scores
     assert (greedy.name, greedy.value, greedy.num_problems, greedy.num_samples) == ("whole/greedy", 1 / 3, 3, 3)
     assert (average.name, average.value, average.num_problems, average.num_samples) == ("whole/avg@2", 1 / 4, 3, 4)
-    assert (passed.name, passed.value, passed.num_problems) == ("whole/pass@2", 1 / 2, 2)  # of p1 and p2 nobody knows
+    assert (passed.name, passed.value, passed.num_problems) == ("whole/pass@2", 0.0, 1)  # p3 alone is graded whole
     saved = json.loads((tmp_path / "scores.json").read_text())
     assert saved["outcomes"] == {
         "whole/greedy": {"answered": 3, "ungraded": 1},

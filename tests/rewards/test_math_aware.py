@@ -269,3 +269,7 @@ def test_a_respelled_solution_is_the_same(shared_data):
         pairs.append((respelled, solution))
     assert min(SIMILARITY.many(pairs)) > 0.97
     assert min(sequence_similarity(one, other) for one, other in pairs) < 0.97
+
+
+def test_numbers_beyond_floats_are_compared_as_text():
+    assert 0.0 <= MathSimilarity()(r"$1.5*10^{308}+1.5*10^{308}i$", "$2i+3$") < 1.0

@@ -18,6 +18,9 @@ from srl.rewards.outcome import OutcomeReward, answers_match, grade, grade_many,
 from srl.types import Ungraded
 
 EQUAL = [
+    (r"\sqrt{6.25}", "2 1/2"),
+    (r"\sqrt{1522756}", "1 234"),
+    ("(C) 12", "C"),
     # numbers as strings, integers with leading zeros, floats
     ("27", "27.0"),
     ("027", "27"),
@@ -135,6 +138,20 @@ EQUAL = [
     ("2:3", r"2 : 3"),
 ]
 DIFFERENT = [
+    # words that are no units, choices of two, problems restated
+    ("5 million", "5"),
+    (r"5 \text{ or } 6", "5"),
+    ("5 thirds", "5"),
+    ("5 squared", "5"),
+    ("(C), (D)", "C"),
+    ("C) or D)", "C"),
+    (r"\frac{d}{dx}x^2", "2x"),
+    (r"\gcd(12,18)", "6"),
+    (r"\max(5,3)", "5"),
+    ("live", "evil"),
+    ("2-1/2", "2 1/2"),
+    (r"\sqrt{2.25}", "2 1/2"),
+    ("12345", "12345.5"),
     ("28", "27.0"),
     ("27.0001", "27"),
     ("12346", "12345"),

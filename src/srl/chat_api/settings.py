@@ -45,9 +45,9 @@ class ServerConfig:
         require(is_web_address(self.base_url), f"server.base_url {NO_WEB_ADDRESS}")
         url = urlsplit(self.base_url)
         require(
-            not url.username and not url.password,
-            "server.base_url holds a name or a password, and the recipe is copied into the run folder; put a key into "
-            "the environment variable that server.key_variable names",
+            not url.username and not url.password and not url.query,
+            "server.base_url holds a name, a password or a query, and the recipe is copied into the run folder; put a "
+            "key into the environment variable that server.key_variable names",
         )
         require(self.model.isprintable(), "server.model must be a name without control characters")
         require(bool(self.key_variable), "server.key_variable must be the name of an environment variable")

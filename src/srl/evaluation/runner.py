@@ -196,7 +196,7 @@ def _score(
             ]
             name = f"{mode}/avg@{num_samples}"
             scores.append(accuracy_score(name, _graded(sampled, name)))
-            if known := _known_passes(sampled):
+            if known := _all_graded(sampled):
                 scores.append(pass_at_k_score(f"{mode}/pass@{num_samples}", known, num_samples))
     return scores
 
@@ -214,13 +214,16 @@ def _graded(samples: Sequence[Sequence[SolveRecord]], name: str) -> list[list[bo
     return [outcomes for outcomes in graded if outcomes]
 
 
-def _known_passes(samples: Sequence[Sequence[SolveRecord]]) -> list[list[bool]]:
-    """Right or not of all samples of the problems that were certainly passed or failed by the K together."""
+def _all_graded(samples: Sequence[Sequence[SolveRecord]]) -> list[list[bool]]:
+    """Right or not of the problems all of whose samples are graded.
+
+    A pass would be certain with one of them ungraded, too, and a failure would not: keeping the passes alone would
+    raise the rate.
+    """
     return [
         [record.is_correct for record in records]
         for records in samples
-        if any(record.is_correct for record in records)
-        or all(record.outcome is not SolveOutcome.UNGRADED for record in records)
+        if all(record.outcome is not SolveOutcome.UNGRADED for record in records)
     ]
 
 

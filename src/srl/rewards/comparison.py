@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from srl.rewards.notation import plain, tidy, without_first_font
-from srl.rewards.numbers import numbers_match, read_number
+from srl.rewards.numbers import Number, numbers_match, read_number
 
 Pair = tuple[str, str]
 """(answer, reference)."""
@@ -24,10 +24,21 @@ of the benchmarks has 210 characters."""
 MIN_UNIT_LETTERS = 3
 """Words of one or two letters are variables; ``numbers`` knows the short units."""
 
-_UNEVALUATED = re.compile(r"\\(?:i{0,3}int|oint|sum|prod|lim)(?![a-zA-Z])")
+_UNEVALUATED = re.compile(
+    r"\\(?:i{0,3}int|oint|sum|prod|lim|gcd|lcm|max|min|det)(?![a-zA-Z])"
+    r"|\\frac ?\{ ?(?:d|\\partial) ?\} ?\{ ?(?:d|\\partial)|\b(?:lcm|gcd)\b"
+)
+"""What restates a problem where the reference has none of it."""
+_NO_UNIT = re.compile(
+    r"(?<![a-zA-Z\\])(?:(?:hundred|thousand|million|billion|trillion|dozen)s?|or|and|but|not|plus|minus|times|over|"
+    r"squared|cubed|factorial|halves|thirds|fourths|fifths|hundredths|root|sqrt|radians?)(?![a-zA-Z])"
+)
+"""Words that change a number, or say that it may be another."""
 _ASSIGNMENT = re.compile(r"([A-Za-z](?:_\{?\w+\}?)?) ?= ?(?=[^=]+$)")
 """``x = `` before a value, left out where the other answer has no equation or the same one."""
 _CHOICE = re.compile(r"(?:\(([A-Ea-e])\)|([A-E])\)|([A-E])(?:[.:]|$)) ?(.*)", re.DOTALL)
+_ANOTHER_CHOICE = re.compile(r"(?:[,;/&]|or\b|and\b)? ?(?:\([A-Ea-e]\)|[A-E](?:[).:]|$))")
+"""``(C), (D)`` chooses nothing."""
 _RELATION_SIGNS = ("<", ">", r"\le", r"\ge")
 _END = r"((?:[^<>=\\a-z]|\\(?!le|ge|ne)[a-z]+)+?)"
 _BETWEEN = re.compile(rf"{_END} ?(<|\\le) ?[a-z] ?(<|\\le) ?{_END}")
@@ -46,7 +57,7 @@ def compare(answer: str, reference: str) -> bool | list[Pair]:
     answer, reference = tidy(answer), tidy(reference)
     answer_choice, reference_choice = _split_choice(answer), _split_choice(reference)
     if answer_choice and reference_choice:
-        return answer_choice[0] == reference_choice[0]
+        return answer_choice[0] == reference_choice[0] and not _ANOTHER_CHOICE.match(answer_choice[1])
     if plain(answer) != plain(reference):  # "(C) 12" against "12": the value decides; "(C)" against "12": nothing does
         answer = answer_choice[1] if answer_choice else answer
         reference = reference_choice[1] if reference_choice else reference
@@ -61,14 +72,16 @@ def _compare(answer: str, reference: str, *, may_split: bool) -> bool | list[Pai
         return True
     if len(answer) > max(MAX_ANSWER_CHARS, 2 * len(reference)):
         return False
+    counts_words = _NO_UNIT.search(answer) is not None and _NO_UNIT.search(reference) is None
     answer, reference = _without_assignment(_without_unit_words(answer), _without_unit_words(reference))
+    if _is_word(answer) and _is_word(reference):
+        return False
     answer_number, reference_number = read_number(answer), read_number(reference)
-    if answer_number and reference_number:
-        return numbers_match(answer_number, reference_number)
-    if answer_number or reference_number:
-        number, other = (answer, reference) if answer_number else (reference, answer)
-        if "," not in number and _is_no_number(other):  # 1,234 may be a list
-            return False
+    if reference_number and counts_words:
+        return False
+    as_numbers = _compare_numbers(answer, answer_number, reference, reference_number)
+    if as_numbers is not None:
+        return as_numbers
     answer_in_base, reference_in_base = _IN_BASE.fullmatch(answer), _IN_BASE.fullmatch(reference)
     if answer_in_base or reference_in_base:
         return _compare_in_base(answer, answer_in_base, reference, reference_in_base)
@@ -76,8 +89,22 @@ def _compare(answer: str, reference: str, *, may_split: bool) -> bool | list[Pai
         answer = _as_interval(answer)
     if _UNEVALUATED.search(answer) and not _UNEVALUATED.search(reference):
         return False
+    answer, reference = _spelled(answer, answer_number), _spelled(reference, reference_number)
     members = _compare_members(answer, reference) if may_split else None
     return [(answer, reference)] if members is None else members
+
+
+def _compare_numbers(
+    answer: str, answer_number: Number | None, reference: str, reference_number: Number | None
+) -> bool | None:
+    """Two numbers, or a number and what cannot be one; None for anything else."""
+    if answer_number and reference_number:
+        return numbers_match(answer_number, reference_number)
+    if answer_number or reference_number:
+        number, other = (answer, reference) if answer_number else (reference, answer)
+        if "," not in number and _is_no_number(other):  # 1,234 may be a list
+            return False
+    return None
 
 
 def _without_unit_words(answer: str) -> str:
@@ -149,6 +176,25 @@ def _compare_members(answer: str, reference: str) -> bool | list[Pair] | None:
             return False
         open_pairs += result if isinstance(result, list) else []
     return open_pairs or True
+
+
+def _is_word(text: str) -> bool:
+    """math-verify would take it for a product of letters, in any order."""
+    return len(text) > MIN_UNIT_LETTERS and text.isalpha()
+
+
+def _spelled(text: str, number: Number | None) -> str:
+    """A number as math-verify reads it: it takes 2 1/2 for 2 - 1/2 and 1 000 for 1 times 0."""
+    if number is None or not 1e-300 < abs(number.value) < 1e300:
+        return text
+    value = number.value
+    if number.is_rounded:
+        spelled = str(float(value))
+    elif value.denominator == 1:
+        spelled = str(value.numerator)
+    else:
+        spelled = rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+    return spelled + (r"\%" if number.is_percent else "")
 
 
 def _is_no_number(answer: str) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srl.errors import ConfigError
+from srl.errors import ConfigError, RewardError
 from srl.rewards.extras import import_extra
 from srl.types import Ungraded
 
@@ -77,7 +78,10 @@ class EmbeddingSimilarity:
 
 
 def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    return min(1.0, max(0.0, float(np.dot(first.astype(np.float64), second.astype(np.float64)))))
+    cosine = float(np.dot(first.astype(np.float64), second.astype(np.float64)))
+    if math.isnan(cosine):
+        raise RewardError("the embedding model gives no number for a text (NaN); is it a float16 model on a CPU?")
+    return min(1.0, max(0.0, cosine))
 
 
 def _load(model: str) -> Any:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 NUM_POINTS = 3
 MAX_DEPTH = 25
 """Brackets nested deeper are not read."""
+MAX_VALUE = 1e100
+"""What is larger is not read: the size of a complex number would overflow."""
 TOLERANCE = 1e-9
 """Relative difference up to which two values agree."""
 
@@ -56,7 +58,7 @@ def values_of(formula: str) -> Values | None:
         is_whole = reader.place == len(tokens)
     except (_UnreadableError, ArithmeticError, ValueError):
         return None
-    return values if is_whole and all(cmath.isfinite(value) for value in values) else None
+    return values if is_whole and all(max(abs(value.real), abs(value.imag)) < MAX_VALUE for value in values) else None
 
 
 def agree(first: Values | None, second: Values | None) -> bool:

@@ -89,7 +89,8 @@ def numbers_match(answer: Number, reference: Number) -> bool:
         return True
     # Paper: 5.1 grades with the Qwen2.5-Math package, which allows the tolerance for integers as well; ours does not.
     is_exact = reference.value.denominator == 1 and not reference.is_scientific
-    if is_exact or not (answer.is_rounded or reference.is_rounded):
+    is_integer = answer.value.denominator == 1 and not answer.is_rounded  # 12345 is no rounding of 12345.5
+    if is_exact or is_integer or not (answer.is_rounded or reference.is_rounded):
         return False
     return any(abs(value - reference.value) <= abs(reference.value) * RELATIVE_TOLERANCE for value in values)
 
