@@ -163,11 +163,12 @@ def measure_overlap(num_problems: int, repeats: int) -> dict[str, Any]:
     """Wall time of rollouts with rewards during sampling and after it, in turn."""
     import torch
 
+    from srl.completion_rewards import Scoring
     from srl.engines.transformers import TransformersEngine
     from srl.prompts import solve_prompt
     from srl.quickstart.base import BASE_MODEL_FOLDER
     from srl.quickstart.task import QUICKSTART_TEXTS, make_problems
-    from srl.rollouts import Scoring, roll_out
+    from srl.rollouts import roll_out
     from srl.types import TrainingExample
 
     torch.set_num_threads(1)

@@ -9,19 +9,21 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "srl"
 IMPURE = {
-    "engines.transformers", "policy", "logprobs", "loss", "update", "checkpoint", "trainer", "token_lengths",
-    "stage_data", "stages", "dry_run",
+    "packing.attention", "packing.flex", "packing.head", "logprobs", "model_support",
+    "engines.decoding", "engines.kv_store", "engines.plain_generation", "engines.sampling", "engines.stops",
+    "engines.transformers", "policy", "loss", "update", "checkpoint", "collect", "trainer",
+    "token_lengths", "stage_data", "stages", "dry_run",
     "rewards.matching",  # compiled by numba; what compares texts imports it when it compares
     "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
 }  # fmt: skip
 ORDER = [
     "errors", "whole_file", "histogram", "types", "seeds", "parsing", "prompts", "context", "chat_api",
-    "reward_config", "config", "recipe",
+    "reward_config", "compute_config", "config", "recipe",
     "trajectories", "overlap", "examples", "decomposition", "example_store", "training_examples", "rewards",
-    "rewriting", "engines", "outcome_gate", "rollouts", "scoring", "advantage", "dynamic_sampling", "example_stream",
-    "signals", "metrics", "run_dir", "display", "policy", "logprobs", "loss", "update", "checkpoint", "trainer",
-    "token_lengths", "stage_data", "stages", "dry_run", "inspection", "evaluation", "saved_run", "diagnosis", "report",
-    "quickstart", "cli",
+    "rewriting", "packing", "logprobs", "model_support", "engines", "outcome_gate", "completion_rewards", "rollouts",
+    "scoring", "advantage", "dynamic_sampling", "example_stream", "collect", "signals", "metrics", "run_dir", "display",
+    "policy", "loss", "micro_batches", "update", "checkpoint", "trainer", "token_lengths", "stage_data", "stages",
+    "dry_run", "inspection", "evaluation", "saved_run", "diagnosis", "report", "quickstart", "cli",
 ]  # fmt: skip
 ALLOWED_BACKWARD = {
     ("engines", "policy"),  # the transformers engine loads models like the trainer does

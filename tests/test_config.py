@@ -88,12 +88,33 @@ def test_the_papers_values_are_the_defaults():
             {"data": {"train": "a", "one_step": True}, "prompt": {"context_turns": 3}},
             r"with one_step = true only texts and max_prompt_tokens",
         ),
+        ({"sampling": {"max_staleness": -1}}, r"max_staleness must be at least 0"),
+        ({"sampling": {"dynamic": False, "max_staleness": 1}}, r"max_staleness have no effect with dynamic = false"),
+        (
+            {"sampling": {"max_staleness": 1}, "schedule": {"save_every": 1}},
+            r"max_staleness has no effect with schedule\.save_every = 1",
+        ),
+        (
+            {"loss": {"clip_high": 0.3}},
+            r"no effect with optimizer\.passes_per_batch = 1 and sampling\.max_staleness = 0",
+        ),
+        ({"data": {"train": "a", "draw_by": "trajectory", "one_step": True}}, r"data\.draw_by has no effect"),
+        ({"kind": "rlvr", "data": {"train": "a", "draw_by": "trajectory"}}, r"data\.draw_by has no effect"),
         ({"data": {}}, r"stages\.srl\.data\.train is missing"),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(change, message):
     with pytest.raises(ConfigError, match=message):
         load(recipe(**change))
+
+
+@pytest.mark.parametrize("change", [
+    {"loss": {"clip_high": 0.3}, "sampling": {"max_staleness": 1}},
+    {"data": {"train": "a", "draw_by": "trajectory"}},
+    {"kind": "rlvr", "data": {"train": "a", "draw_by": "trajectory", "starts": "expert_steps"}},
+])  # fmt: skip
+def test_settings_that_have_an_effect_are_taken(change):
+    load(recipe(**change))
 
 
 def test_files_that_cannot_be_read(tmp_path):
@@ -120,5 +141,6 @@ def test_every_type_is_strict_and_every_field_documented():
 
     assert set(reachable(RunConfig)) == set(CONFIG_TYPES)
     num_fields = sum(len(dataclasses.fields(kind)) for kind in CONFIG_TYPES if kind is not PromptTexts)
-    assert num_fields < 75  # of which 17 are of the reward: which one, its thresholds, the outcome, an endpoint
+    # Of which 17 are of the reward (which one, its thresholds, the outcome, an endpoint), and 4 say how to be fast.
+    assert num_fields < 80
     assert {field.name for field in dataclasses.fields(StageConfig)} >= {"kind", "data", "sampling", "loss"}

@@ -333,11 +333,12 @@ def test_bfloat16_is_for_the_matrix_products_only():
 def test_streaming_hands_over_each_prompt_once_and_gives_what_generate_gives(batch_size):
     model, tokenizer = peaked_policy()
     engine = TransformersEngine(model, tokenizer, batch_size=batch_size)
-    parts = list(engine.stream(MIXED, num_samples=2, sampling=SAMPLED, seed=5))
+    prompts = sorted(MIXED, key=engine.count_prompt_tokens, reverse=True)  # as generate takes them
+    parts = list(engine.stream(iter(prompts), num_samples=2, sampling=SAMPLED, seed=5))
     handed = [index for part in parts for index in part]
     assert sorted(handed) == [0, 1, 2, 3]
     assert batch_size > 8 or len([part for part in parts if part]) > 1
-    whole = engine.generate(MIXED, num_samples=2, sampling=SAMPLED, seed=5)
+    whole = engine.generate(prompts, num_samples=2, sampling=SAMPLED, seed=5)
     assert [whole[index] for index in handed] == [generation for part in parts for generation in part.values()]
     assert isinstance(engine, StreamingEngine)
 
@@ -348,7 +349,9 @@ def test_a_stream_leaves_mode_and_randomness_alone_while_others_use_the_model():
     model.train()
     torch.manual_seed(3)
     state = torch.random.get_rng_state()
-    for _ in TransformersEngine(model, tokenizer, batch_size=2).stream(MIXED, num_samples=2, sampling=SAMPLED, seed=1):
+    for _ in TransformersEngine(model, tokenizer, batch_size=2).stream(
+        iter(MIXED), num_samples=2, sampling=SAMPLED, seed=1
+    ):
         assert model.training
         assert torch.equal(torch.random.get_rng_state(), state)
         assert torch.is_grad_enabled()

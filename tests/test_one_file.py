@@ -17,6 +17,7 @@ from tiny import random_groups, tiny_policy
 from transformers import GenerationConfig
 
 from srl.advantage import compute_advantages, reward_std
+from srl.completion_rewards import Scoring, score
 from srl.config import LossConfig, OptimizerConfig, PromptConfig, RewardConfig, SamplingConfig
 from srl.dynamic_sampling import is_kept
 from srl.engines.transformers import render
@@ -26,7 +27,6 @@ from srl.parsing import parse_step
 from srl.prompts import step_prompt
 from srl.quickstart.task import QUICKSTART_TEXTS, make_problems, write_trajectories
 from srl.rewards.similarity import similarity_reward
-from srl.rollouts import Scoring, score
 from srl.trajectories.segment import split_steps
 from srl.types import ChatPrompt, Completion, ParsedCompletion, ParseStatus, Rollout, RolloutGroup, TrainingExample
 from srl.update import PolicyUpdater

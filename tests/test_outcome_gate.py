@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 from tiny import example
 
+from srl.completion_rewards import Scoring
 from srl.engines.scripted import ScriptedEngine
 from srl.errors import DataError, RewardError
 from srl.outcome_gate import OutcomeGate
 from srl.parsing import parse_step
 from srl.prompts import PromptTexts
-from srl.rollouts import Scoring, roll_out
+from srl.rollouts import roll_out
 from srl.training_examples import rest_of_solution
 from srl.types import Completion, SamplingParams, Source, StepExample, TrainingExample, Ungraded
 

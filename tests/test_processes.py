@@ -93,9 +93,11 @@ def scripted_engine() -> ScriptedEngine:
 
 
 def roll_out(folder: Path, num_examples: int) -> list:
-    """[example id, texts, rewards] of each group, as ``Trainer._roll_out`` returns them to this process."""
-    the_trainer = trainer(stage(), folder, engine=scripted_engine())
-    groups = the_trainer._roll_out([example(index) for index in range(num_examples)], 4, 1.0, 1, 0)
+    """[example id, texts, rewards] of each group, as the collector gets them in this process."""
+    collector = trainer(stage(), folder, engine=scripted_engine())._collector
+    parts = list(collector._roll_out_feed(iter([example(index) for index in range(num_examples)]), 1))
+    groups = [group for part in parts for group in part.groups.values()]
+    assert [place for part in parts for place in part.groups] == list(range(num_examples))
     return [
         [group.example.example_id, [rollout.completion.text for rollout in group.rollouts], list(group.rewards)]
         for group in groups
@@ -105,8 +107,8 @@ def roll_out(folder: Path, num_examples: int) -> list:
 def roll_out_one_prompt(folder: Path) -> list:
     """Texts that the policy samples for four examples with the same prompt."""
     same = [TrainingExample(example_id=f"e{index}", prompt=example(0).prompt, target="") for index in range(4)]
-    groups = trainer(stage(), folder)._roll_out(same, 2, 1.0, 1, 0)
-    return [[rollout.completion.text for rollout in group.rollouts] for group in groups]
+    (part,) = trainer(stage(), folder)._collector._roll_out_feed(iter(same), 1)
+    return [[rollout.completion.text for rollout in part.groups[place].rollouts] for place in range(4)]
 
 
 def train_break_off_and_resume(folder: Path) -> dict:

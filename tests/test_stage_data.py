@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from srl.config import DataConfig, PromptConfig, SamplingConfig, StageConfig
 from srl.decomposition.run import decompose
 from srl.engines.transformers import render
 from srl.errors import ConfigError, DataError
+from srl.example_stream import ExampleStream
 from srl.prompts import PromptTexts
 from srl.reward_config import RewardConfig
 from srl.stage_data import StageData, build_stage, fit_prompts
@@ -293,3 +295,15 @@ def test_an_outcome_needs_answers_and_room_for_the_rest_of_the_solution(solution
 def test_an_agents_action_leads_to_no_answer(logs: str) -> None:
     with pytest.raises(DataError, match=r"nothing to train on; left out: \{'no_answer': "):
         gated(logs)
+
+
+def test_stored_examples_are_drawn_by_trajectory(solutions: str) -> None:
+    examples = examples_of(solutions)
+    positions = {name: (step.trajectory_id, step.step_index) for name, step in
+                 ((item.example_id, item.step) for item in examples) if step is not None}  # fmt: skip
+    assert examples.positions == [positions[name] for name in examples.ids]
+    stream = ExampleStream(examples, seed=0, num_epochs=1, draw_by="trajectory")
+    drawn = [positions[item.example_id] for item in stream.draw(len(examples))]
+    starts = [place for place, (_, step_index) in enumerate(drawn) if step_index == 0]
+    assert len(starts) == len({trajectory_id for trajectory_id, _ in drawn}) > 1
+    assert all(after[1] == 0 or after == (before[0], before[1] + 1) for before, after in pairwise(drawn))

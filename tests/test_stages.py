@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import chain
 
 import pytest
 import torch
@@ -128,9 +129,10 @@ def test_stage_two_starts_from_stage_ones_weights(run, tmp_path, monkeypatch):
     stream = TransformersEngine.stream
 
     def spy(self, prompts, **settings):
-        system = prompts[0].messages[0]["content"]
+        first = next(prompts)
+        system = first.messages[0]["content"]
         seen.append((system, {name: tensor.clone() for name, tensor in self._model.state_dict().items()}))
-        return stream(self, prompts, **settings)
+        return stream(self, chain([first], prompts), **settings)
 
     monkeypatch.setattr(TransformersEngine, "stream", spy)
     run_recipe(run())

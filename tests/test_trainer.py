@@ -1,5 +1,6 @@
 """The loop, run for real on the tiny policy: alive, resumable, exact."""
 
+import itertools
 import json
 import random
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import stage, tiny_policy, trainer
+from tiny import KilledError, MortalEngine, example, group, stage, tiny_policy, trainer
 
 from srl.advantage import compute_advantages
 from srl.config import OptimizerConfig, SamplingConfig, ScheduleConfig
@@ -81,28 +82,15 @@ def test_the_same_seed_gives_the_same_run(finished, tmp_path):
     del other
 
 
-class KilledError(Exception):
-    """Stands for a kill at a moment of our choice."""
-
-
-@pytest.mark.parametrize("killed_in_call", [3, 6, 8, 10])
-def test_killed_and_resumed_equals_never_killed_bit_for_bit(finished, tmp_path, killed_in_call):
-    """Killed inside an engine call, at several moments; resumed from what is on disk by a new process's objects."""
+@pytest.mark.parametrize("killed_at_part", [1, 6, 10, 14])
+def test_killed_and_resumed_equals_never_killed_bit_for_bit(finished, tmp_path, killed_at_part):
+    """Killed while sampling, at several moments; resumed from what is on disk by a new process's objects."""
     folder, _ = finished
     model, tokenizer = tiny_policy()
-    real = TransformersEngine(model, tokenizer, batch_size=16)
-    calls = 0
-
-    class MortalEngine:
-        def generate(self, prompts, **settings):
-            nonlocal calls
-            calls += 1
-            if calls == killed_in_call:
-                raise KilledError
-            return real.generate(prompts, **settings)
-
+    parts = itertools.count(1)
+    engine = MortalEngine(TransformersEngine(model, tokenizer, batch_size=16), lambda: next(parts) == killed_at_part)
     with pytest.raises(KilledError):
-        trainer(stage(), tmp_path, model=model, engine=MortalEngine()).train()
+        trainer(stage(), tmp_path, model=model, engine=engine).train()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"stage": "srl", "upd')  # a line torn by the kill
     checkpoints = sorted((tmp_path / "checkpoints" / "srl").glob("update-?????"))
@@ -206,7 +194,7 @@ def test_a_rejected_group_never_reaches_the_loss(tmp_path, monkeypatch):
     monkeypatch.setattr(the_trainer._updater, "update", spy)
     the_trainer.train()
     assert len(seen) == 18
-    assert all(torch.tensor(rewards).double().std(unbiased=False) > 0.02 for rewards in seen)
+    assert all(torch.tensor(rewards).double().std(unbiased=False) > 0.05 for rewards in seen)
 
 
 def test_nothing_to_learn_ends_with_a_clear_error_and_a_whole_folder(tmp_path):
@@ -264,7 +252,7 @@ def test_learns_with_the_real_advantages_and_not_with_shuffled_ones(tmp_path, se
     """
     settings = {
         "sampling": SamplingConfig(group_size=8, groups_per_update=4, max_completion_tokens=8, min_reward_std=0.02),
-        "optimizer": OptimizerConfig(learning_rate=5e-3, micro_batch_size=32),
+        "optimizer": OptimizerConfig(learning_rate=5e-3),
         "schedule": ScheduleConfig(num_updates=30, validate_every=15, save_every=100, num_epochs=50),
     }
     rises = {}
@@ -302,18 +290,20 @@ def test_the_last_update_of_the_data_is_validated_and_leftovers_are_counted(tmp_
 
 
 def test_the_format_only_count_does_not_need_dynamic_sampling():
-    from tiny import group
-
+    from srl.collect import KEEP_ALL
     from srl.dynamic_sampling import collect_groups
-    from srl.trainer import KEEP_ALL
+    from srl.rollouts import RolledOut
     from srl.types import ParseStatus
 
     statuses = [ParseStatus.MISSING_THINK, ParseStatus.OK, ParseStatus.OK]
+
+    def roll_out(feed):
+        groups = {place: group([-1.0, 0.5, 0.5], statuses) for place, _ in enumerate(feed)}
+        yield RolledOut(groups=groups, reward_seconds=0.0)
+
     collected = collect_groups(
-        lambda number: [0] * number,
-        lambda examples, draw: [group([-1.0, 0.5, 0.5], statuses) for _ in examples],
-        groups_per_update=2, min_reward_std=KEEP_ALL, max_draws=1,
-    )  # fmt: skip
+        lambda number: [example(0)] * number, roll_out, groups_per_update=2, min_reward_std=KEEP_ALL, max_draws=1
+    )
     assert collected.num_kept_by_format_only == 2
 
 
@@ -337,14 +327,16 @@ def test_the_display_takes_every_line_of_a_run_that_ends_with_its_data(tmp_path)
 def test_what_was_learned_is_saved_when_sampling_finds_nothing_more(tmp_path):
     """The cap is reached in update 3, between two checkpoints."""
     the_trainer = trainer(stage(schedule=ScheduleConfig(num_updates=9, save_every=5, validate_every=9)), tmp_path)
-    roll_out, calls = the_trainer._roll_out, []
+    roll_out = the_trainer._collector._roll_out_feed
 
-    def flat_from_update_3(examples, group_size, temperature, update, draw):
-        groups = roll_out(examples, group_size, temperature, update, draw)
-        calls.append(update)
-        return [replace(group, rollouts=group.rollouts[:1] * 4) for group in groups] if update == 3 else groups
+    def flat_from_update_3(feed, update):
+        for part in roll_out(feed, update):
+            if update == 3:
+                flat = {place: replace(one, rollouts=one.rollouts[:1] * 4) for place, one in part.groups.items()}
+                part = replace(part, groups=flat)
+            yield part
 
-    the_trainer._roll_out = flat_from_update_3
+    the_trainer._collector._roll_out_feed = flat_from_update_3
     with pytest.raises(SamplingError, match="24 groups were rolled out"):
         the_trainer.train()
     assert (tmp_path / "checkpoints/srl/update-00002/model.safetensors").exists()
@@ -433,3 +425,124 @@ def test_a_gated_run_learns_from_outcomes_and_counts_its_tokens(tmp_path):
     for line in lines:
         rollouts_alone = line["rollout/completion_tokens"] * line["rollout/num_rollouts"]
         assert line["rollout/sampled_tokens"] > rollouts_alone
+
+
+# With room for few prompts at a time some are always unfinished when the batch is full.
+STALE = SamplingConfig(group_size=4, groups_per_update=4, max_completion_tokens=6, min_reward_std=0.08, max_staleness=2)
+MANY_UPDATES = ScheduleConfig(num_updates=9, save_every=4, validate_every=9, num_epochs=50)
+
+
+def spy_on_updates(the_trainer):
+    """Appends (update, ids of the groups, off_policy) to the list that is returned."""
+    seen, update = [], the_trainer._updater.update
+
+    def spy(groups, advantages, number, *, off_policy=None):
+        seen.append((number, groups, off_policy or [False] * len(groups)))
+        return update(groups, advantages, number, **({"off_policy": off_policy} if off_policy else {}))
+
+    the_trainer._updater.update = spy
+    return seen
+
+
+def test_what_is_left_over_is_trained_on_later_if_the_recipe_says_so(tmp_path):
+    the_trainer = trainer(stage(sampling=STALE, schedule=MANY_UPDATES), tmp_path)
+    seen = spy_on_updates(the_trainer)
+    the_trainer.train()
+    lines = read_metrics(tmp_path)[1:]
+    carried = [line["sampling/num_carried"] for line in lines]
+    assert sum(carried) > 0
+    assert carried == [sum(off_policy) for _, _, off_policy in seen]
+    assert carried[4] == carried[8] == 0  # updates 5 and 9: nothing is kept past a checkpoint
+    for before, line, count in zip(lines, lines[1:], carried[1:], strict=False):
+        assert count <= before["sampling/num_surplus"] + before["sampling/num_carried"]
+        assert line["sampling/num_kept"] == 4
+    trained = [id(rollout) for _, groups, _ in seen for group in groups for rollout in group.rollouts]
+    assert len(trained) == len(set(trained))  # no group is trained on twice
+    sampled = sum(line["rollout/num_rollouts"] for line in lines)
+    state = json.loads((tmp_path / "checkpoints/srl/update-00009/state.json").read_text())
+    assert state["num_rollouts"] == sampled
+    kept, rejected = (sum(line[f"sampling/num_{name}"] for line in lines) for name in ("kept", "rejected"))
+    assert sampled == 4 * (kept - sum(carried) + rejected + sum(line["sampling/num_surplus"] for line in lines))
+
+
+@pytest.mark.parametrize("killed_at_part", [9, 15, 27])
+def test_a_run_with_stale_groups_is_resumed_exactly(tmp_path, killed_at_part):
+    the_stage = stage(sampling=STALE, schedule=MANY_UPDATES)
+    model, tokenizer = tiny_policy()
+    trainer(
+        the_stage, tmp_path / "whole", engine=TransformersEngine(model, tokenizer, batch_size=8), model=model
+    ).train()
+    model, tokenizer = tiny_policy()
+    parts = itertools.count(1)
+    engine = MortalEngine(TransformersEngine(model, tokenizer, batch_size=8), lambda: next(parts) == killed_at_part)
+    with pytest.raises(KilledError):
+        trainer(the_stage, tmp_path / "killed", engine=engine, model=model).train()
+    checkpoints = sorted((tmp_path / "killed/checkpoints/srl").glob("update-?????"))
+    model = load_policy(checkpoints[-1])[0] if checkpoints else tiny_policy()[0]
+    resumed = trainer(
+        the_stage, tmp_path / "killed", engine=TransformersEngine(model, tokenizer, batch_size=8), model=model
+    )
+    resumed.resume()
+    resumed.train()
+    lines = read_metrics(tmp_path / "whole")
+    assert sum(line.get("sampling/num_unfinished", 0) for line in lines) > 0
+    assert without_times(read_metrics(tmp_path / "killed")) == without_times(lines)
+    last = Path("checkpoints/srl/update-00009")
+    assert_same_weights(weights(tmp_path / "killed" / last), weights(tmp_path / "whole" / last))
+
+
+def test_the_order_of_arrival_and_the_room_of_the_engine_change_no_batch(tmp_path):
+    """The first update of engines with room for two, four and many prompts."""
+    seen = {}
+    for batch_size in (8, 16, 256):
+        model, tokenizer = tiny_policy()
+        engine = TransformersEngine(model, tokenizer, batch_size=batch_size)
+        sampling = replace(STALE, max_staleness=0)
+        once = ScheduleConfig(num_updates=1, save_every=4, validate_every=9, num_epochs=50)
+        the_trainer = trainer(
+            stage(sampling=sampling, schedule=once), tmp_path / str(batch_size), engine=engine, model=model
+        )
+        updates = spy_on_updates(the_trainer)
+        the_trainer.train()
+        ((_, groups, _),) = updates
+        seen[batch_size] = [(group.example.example_id, group.rewards) for group in groups]
+    assert seen[8] == seen[16] == seen[256]
+
+
+def test_groups_that_are_too_old_are_drawn_again(tmp_path):
+    """Every group is kept; each update is left with one more than it can use."""
+    sampling = replace(STALE, max_staleness=1, min_reward_std=0.0)
+    the_trainer = trainer(stage(sampling=sampling, schedule=MANY_UPDATES), tmp_path)
+    collector = the_trainer._collector
+    first = collector.collect(1)
+    old = replace(first, left_over=[replace(group, rollouts=group.rollouts) for group in first.kept])
+    collector._carry_over(old, [], 1)
+    assert collector.collect(2).num_carried == 4
+    collector._carry_over(old, [], 1)
+    third = collector.collect(3)
+    assert third.num_carried == 0
+    assert [group.example.example_id for group in third.kept] == [group.example.example_id for group in first.kept]
+
+
+def test_carried_groups_are_in_a_checkpoint_as_examples_to_draw(tmp_path):
+    collector = trainer(stage(sampling=STALE, schedule=MANY_UPDATES), tmp_path)._collector
+    first = collector.collect(1)
+    collector._carry_over(replace(first, left_over=[*first.kept, stage().training[0]]), [], 1)
+    names = [group.example.example_id for group in first.kept]
+    assert collector.state()["given_back"][:5] == [*names, "e2"]  # the last one was not finished
+    collector._carry_over(replace(first, left_over=[]), collector._carried, 4)  # a checkpoint follows
+    assert collector.state()["given_back"][:4] == names
+    assert not collector._carried
+
+
+def test_stale_groups_need_an_engine_that_says_its_logprobs(tmp_path):
+    def reply(prompt, index):
+        return "seven times six"[: 3 + index * 3]
+
+    engine = ScriptedEngine(reply)
+    the_trainer = trainer(stage(sampling=STALE, schedule=MANY_UPDATES), tmp_path, engine=engine)
+    seen = spy_on_updates(the_trainer)
+    with pytest.raises(SRLError, match=r"no log-probabilities with its rollouts of example e\d+"):
+        the_trainer.train()
+    assert not seen
+    assert engine.num_calls == 2  # the validation and the first round of the first update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from srl.completion_rewards import Scoring
 from srl.config import DataConfig, OptimizerConfig, SamplingConfig, ScheduleConfig, StageConfig
+from srl.engines import StreamingEngine
 from srl.engines.transformers import TransformersEngine
 from srl.quickstart.tiny_model import new_model, train_tokenizer
 from srl.rewards.similarity import similarity_reward
-from srl.rollouts import Scoring
 from srl.run_dir import RunDir
 from srl.trainer import Stage, Trainer
 from srl.types import (
     ChatPrompt,
     Completion,
     FinishReason,
+    Generation,
     ParsedCompletion,
     ParseStatus,
     Rollout,
@@ -88,8 +91,8 @@ def parse_anything(text: str, finish_reason: FinishReason) -> ParsedCompletion:
 def stage(name: str = "srl", *, num_examples: int = 12, **sections: Any) -> Stage:
     """An SRL stage on made-up examples whose rewards differ from the first rollout on."""
     settings: dict[str, Any] = {
-        "sampling": SamplingConfig(group_size=4, groups_per_update=3, max_completion_tokens=6, min_reward_std=0.02),
-        "optimizer": OptimizerConfig(learning_rate=1e-2, micro_batch_size=4),
+        "sampling": SamplingConfig(group_size=4, groups_per_update=3, max_completion_tokens=6, min_reward_std=0.05),
+        "optimizer": OptimizerConfig(learning_rate=1e-2),
         "schedule": ScheduleConfig(num_updates=6, validate_every=2, save_every=3, num_epochs=50),
     }
     config = StageConfig(kind="srl", data=DataConfig(train="none"), **(settings | sections))
@@ -100,6 +103,24 @@ def stage(name: str = "srl", *, num_examples: int = 12, **sections: Any) -> Stag
     )
     examples = [example(index) for index in range(num_examples)]
     return Stage(name=name, config=config, training=examples[2:], validation=examples[:2], scoring=scoring)
+
+
+class KilledError(Exception):
+    """Stands for a kill at a moment of our choice."""
+
+
+class MortalEngine:
+    """Samples as ``engine`` does, until ``is_over()`` before a part is handed over."""
+
+    def __init__(self, engine: StreamingEngine, is_over: Callable[[], bool]) -> None:
+        self._engine, self._is_over = engine, is_over
+        self.generate, self.count_prompt_tokens = engine.generate, engine.count_prompt_tokens
+
+    def stream(self, prompts: Iterator[ChatPrompt | None], **settings: Any) -> Iterator[dict[int, Generation]]:
+        for part in self._engine.stream(prompts, **settings):
+            if self._is_over():
+                raise KilledError
+            yield part
 
 
 def trainer(

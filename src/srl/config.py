@@ -13,23 +13,10 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from srl.chat_api.settings import ServerConfig
+from srl.compute_config import ModelConfig, TrainerConfig
 from srl.errors import require
 from srl.prompts import ContextPlace, PromptTexts
 from srl.reward_config import RewardConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The policy."""
-
-    path: str
-    """Local folder or Hub id of any causal language model with its tokenizer. Weights are read from safetensors only \
-and no code is ever taken from the Hub."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Number format of the forward and backward pass (autocast). The weights that the optimizer updates, the \
-log-probabilities and the loss are float32 in both."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third slower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +42,9 @@ error if changed) when `validation` is given."""
     one_step: bool = False
     """srl: ask for the whole solution at once and compare it with the whole expert solution (the ablation of \
 Table 3)."""
+    draw_by: Literal["example", "trajectory"] = "example"
+    """Whether examples are drawn one by one, or those of a trajectory together and in the order of its steps. \
+Then what their prompts begin with is computed once for several, but the examples of an update are more alike. Ours."""
     starts: Literal["problem", "expert_steps"] = "problem"
     """rlvr: start from the problem alone, or (R3) from the problem and the expert's first k steps, for every k. The \
 reward is the final answer in both."""
@@ -115,7 +105,8 @@ class SamplingConfig:
     max_completion_tokens: int = 2048  # Paper: gives no limit on the length of completions.
     """Longer completions are cut and count as truncated. Not given in the paper; ours."""
     engine_batch_size: int = 64
-    """Sequences that the transformers engine samples at a time. Changes memory and speed; ours."""
+    """Sequences that the transformers engine samples at a time. Changes memory and speed, and a little which \
+examples are drawn again after a full batch. Ours."""
     dynamic: bool = True
     """Dynamic sampling: train only on groups whose rewards differ, and draw more prompts until the batch is full. \
 False trains on every group (the ablation of Table 2)."""
@@ -124,6 +115,11 @@ False trains on every group (the ablation of Table 2)."""
 it is positive; the value is ours. 0 keeps every group that is not exactly flat."""
     max_draws: int = 8  # Paper: 4.2 draws until the batch is full, without a cap.
     """Cap of the refill: at most this many times `groups_per_update` prompts are drawn for one update. Ours."""
+    max_staleness: int = 0  # Paper: 4.2 does not say what becomes of kept groups beyond a full batch.
+    """Kept groups beyond a full batch are trained on by one of the next so many updates instead of being rolled out \
+afresh; the ratio of the objective then compares with the log-probabilities of the rollout. At every \
+`save_every`-th update they are given up, so that resuming is exact; the checkpoint at the end of a stage is outside \
+this promise. 0: every group is of the policy that it trains. Ours."""
 
     def __post_init__(self) -> None:
         require(self.group_size >= 2, "sampling.group_size must be at least 2: one rollout has no advantage")
@@ -131,8 +127,12 @@ it is positive; the value is ours. 0 keeps every group that is not exactly flat.
         require(self.temperature > 0, "sampling.temperature must be above 0: greedy rollouts are all the same")
         require(self.max_completion_tokens >= 1, "sampling.max_completion_tokens must be at least 1")
         require(self.min_reward_std >= 0, "sampling.min_reward_std must be at least 0; dynamic = false keeps all")
-        unused = self.min_reward_std != 0.01 or self.max_draws != 8
-        require(self.dynamic or not unused, "min_reward_std and max_draws have no effect with dynamic = false")
+        require(self.max_staleness >= 0, "sampling.max_staleness must be at least 0")
+        unused = self.min_reward_std != 0.01 or self.max_draws != 8 or self.max_staleness != 0
+        require(
+            self.dynamic or not unused,
+            "min_reward_std, max_draws and max_staleness have no effect with dynamic = false",
+        )
         require(self.max_draws >= 1, "sampling.max_draws must be at least 1")
 
 
@@ -165,8 +165,6 @@ class OptimizerConfig:
     """Decoupled weight decay. Not given in the paper; ours."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm."""
-    micro_batch_size: int = 8
-    """Rollouts per forward and backward pass. Changes memory and speed, never the gradient."""
     passes_per_batch: int = 1
     """Optimizer updates made on each batch of rollouts. From the second on the ratio differs from 1 and the clipping \
 bites."""
@@ -176,7 +174,6 @@ bites."""
         require(self.warmup_updates >= 0, "optimizer.warmup_updates must be at least 0")
         require(self.weight_decay >= 0, "optimizer.weight_decay must be at least 0")
         require(self.max_grad_norm > 0, "optimizer.max_grad_norm must be above 0")
-        require(self.micro_batch_size >= 1, "optimizer.micro_batch_size must be at least 1")
         require(self.passes_per_batch >= 1, "optimizer.passes_per_batch must be at least 1")
 
 
@@ -227,12 +224,23 @@ final answer."""
     def __post_init__(self) -> None:
         clips = (self.loss.clip_low, self.loss.clip_high) != (LossConfig().clip_low, LossConfig().clip_high)
         require(
-            not clips or self.optimizer.passes_per_batch > 1,
-            "loss.clip_low and .clip_high have no effect with optimizer.passes_per_batch = 1: the ratio is always 1",
+            not clips or self.optimizer.passes_per_batch > 1 or self.sampling.max_staleness > 0,
+            "loss.clip_low and .clip_high have no effect with optimizer.passes_per_batch = 1 and "
+            "sampling.max_staleness = 0: the ratio is always 1",
+        )
+        require(
+            self.sampling.max_staleness == 0 or self.schedule.save_every > 1,
+            "sampling.max_staleness has no effect with schedule.save_every = 1: nothing is kept past a checkpoint",
         )
         data, prompt = self.data, self.prompt
         plain = PromptConfig(texts=prompt.texts, max_prompt_tokens=prompt.max_prompt_tokens)
         limits = (data.min_target_chars, data.max_target_chars, data.max_examples_per_trajectory)
+        by_step = not data.one_step if self.kind == "srl" else data.starts == "expert_steps"
+        require(
+            by_step or data.draw_by == "example",
+            "data.draw_by has no effect where a trajectory makes one example: with one_step = true, and in an rlvr "
+            'stage with data.starts = "problem"',
+        )
         if self.kind == "rlvr":
             require(prompt == plain, "in an rlvr stage only texts and max_prompt_tokens of [prompt] have an effect")
             require(
@@ -268,6 +276,7 @@ class RunConfig:
     seed: int = 0
     """Seed of everything that is random; same seed, same machine, same result."""
     model: ModelConfig
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     stages: dict[str, StageConfig]
     """Stages by name, in the order of the file."""
 
@@ -282,7 +291,7 @@ class RunConfig:
 
 CONFIG_TYPES = (
     RunConfig, ModelConfig, StageConfig, DataConfig, PromptConfig, PromptTexts, RewardConfig, ServerConfig,
-    SamplingConfig, LossConfig, OptimizerConfig, ScheduleConfig,
+    SamplingConfig, LossConfig, OptimizerConfig, ScheduleConfig, TrainerConfig,
 )  # fmt: skip
 for _type in CONFIG_TYPES:  # unknown keys are errors at every level
     _type.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]

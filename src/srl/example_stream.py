@@ -2,7 +2,8 @@
 
 Every epoch is a permutation that depends on (seed, epoch) alone, so the position in the data is three small values
 that go into a checkpoint: epoch, offset and the queue of examples that were given back. Only ids are held here; an
-example is made when it is drawn.
+example is made when it is drawn. Drawn by trajectory, the permutation is one of trajectories, and the examples of one
+come together in the order of its steps.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from srl.errors import DataError
 from srl.seeds import derive_seed
@@ -30,13 +31,23 @@ class StreamState(TypedDict):
 class ExampleStream:
     """Draws examples epoch after epoch, each example once per epoch, for ``num_epochs`` epochs."""
 
-    def __init__(self, examples: Sequence[TrainingExample], *, seed: int, num_epochs: int) -> None:
+    def __init__(
+        self,
+        examples: Sequence[TrainingExample],
+        *,
+        seed: int,
+        num_epochs: int,
+        draw_by: Literal["example", "trajectory"] = "example",
+    ) -> None:
         self._examples = examples
         lazy = isinstance(examples, TrainingExamples)
         ids = examples.ids if lazy else [example.example_id for example in examples]
         self._places = {example_id: place for place, example_id in enumerate(ids)}
         if len(self._places) != len(examples):
             raise DataError(f"{len(examples) - len(self._places)} training examples share their id with another")
+        self._units = [[example_id] for example_id in sorted(ids)]
+        if draw_by == "trajectory":
+            self._units = _by_trajectory(ids, examples.positions if lazy else list(map(_position, examples)))
         self._seed = seed
         self._num_epochs = num_epochs
         self._epoch = 0
@@ -89,9 +100,23 @@ class ExampleStream:
         self._order = self._permutation()
 
     def _permutation(self) -> list[str]:
-        order = sorted(self._places)
-        random.Random(derive_seed(self._seed, "order", self._epoch)).shuffle(order)
-        return order
+        units = list(self._units)
+        random.Random(derive_seed(self._seed, "order", self._epoch)).shuffle(units)
+        return [example_id for unit in units for example_id in unit]
+
+
+def _by_trajectory(ids: Sequence[str], positions: Sequence[tuple[str, int]]) -> list[list[str]]:
+    """The ids of each trajectory in the order of its steps; the trajectories by their own ids."""
+    units: dict[str, list[str]] = {}
+    for (trajectory_id, _), example_id in sorted(zip(positions, ids, strict=True)):
+        units.setdefault(trajectory_id, []).append(example_id)
+    return list(units.values())
+
+
+def _position(example: TrainingExample) -> tuple[str, int]:
+    """Trajectory id and step index; an example without a step is a trajectory of its own."""
+    step = example.step
+    return (example.example_id, 0) if step is None else (step.trajectory_id, step.step_index)
 
 
 def _fingerprint(examples: Sequence[TrainingExample]) -> str:

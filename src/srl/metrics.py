@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from srl.advantage import reward_std
+from srl.completion_rewards import ERROR
 from srl.dynamic_sampling import CollectedGroups, is_graded
 from srl.errors import SRLError
-from srl.rollouts import ERROR
 from srl.types import ParseStatus, RolloutGroup
 
 DEFINITIONS: dict[str, str] = {
@@ -29,15 +29,19 @@ DEFINITIONS: dict[str, str] = {
     "rollout/truncated_rate": "Share of rollouts cut by max_completion_tokens.",
     "rollout/completion_tokens": "Mean number of sampled tokens of a rollout.",
     "rollout/monologue_characters": "Mean length of the text inside <think>.",
-    "rollout/num_rollouts": "Rollouts sampled for the update, those of surplus groups included.",
+    "rollout/num_rollouts": "Rollouts sampled for the update, those of surplus groups included; "
+    "unfinished groups are left out.",
     "rollout/sampled_tokens": "Tokens of all these rollouts, those that finished solutions for the outcome included.",
     "sampling/num_kept": "Groups trained on.",
+    "sampling/num_carried": "Of these: groups sampled for an earlier update; only with sampling.max_staleness.",
     "sampling/num_rejected": "Groups at or under min_reward_std, or with too few graded rollouts; not trained on.",
     "sampling/num_ungraded": "Of these: groups with too few graded rollouts.",
-    "sampling/num_surplus": "Kept groups beyond a full batch; their examples are drawn again first.",
-    "sampling/kept_rate": "(kept + surplus) / (kept + surplus + rejected).",
+    "sampling/num_surplus": "Kept groups beyond a full batch; their examples are drawn again first, unless "
+    "sampling.max_staleness lets a later update have the groups.",
+    "sampling/num_unfinished": "Examples whose groups were not known when the batch was full; they are drawn again "
+    "first, and what was sampled of them is in no other count.",
+    "sampling/kept_rate": "(kept + surplus) / (kept + surplus + rejected), of the groups sampled for the update.",
     "sampling/kept_by_format_only_rate": "Share of the kept groups whose well-formed rollouts alone are flat.",
-    "sampling/num_draws": "Engine calls that the update took.",
     "sampling/reached_cap": "1 if the batch stayed short because max_draws was reached, else 0.",
     "signals/context_copy_rate": "Share of well-formed actions that nearly repeat an earlier step of the prompt and "
     "are closer to it than to the target; of the examples with earlier steps.",
@@ -52,14 +56,24 @@ DEFINITIONS: dict[str, str] = {
     "loss/policy": "Loss of Eq. 1, mean over the optimizer updates made on the batch.",
     "loss/clip_rate": "Share of completion tokens at which the clipped term was the smaller one.",
     "loss/kl": "Mean over rollouts of the mean KL to the reference; only with loss.beta above 0.",
+    "kl/rollout_policy": "Mean over tokens of the KL estimate between the engine's log-probabilities and the policy's "
+    "recomputed ones; float error alone where they are the same weights. Only from engines that say theirs.",
     "optimizer/grad_norm": "Norm of the gradient before clipping, mean over the updates made on the batch.",
     "optimizer/learning_rate": "Learning rate of the last of these updates, read back from the optimizer.",
+    "update/num_micro_batches": "Forward and backward passes of the update, all processes together.",
+    "update/computed_rate": "Tokens computed over tokens of prompts and completions: below 1 where sequences share "
+    "what they begin with, above 1 with padding.",
+    "update/padding_rate": "Share of the computed tokens that were padding; only where rows are padded.",
     "validation/reward": "Mean reward of greedy completions on the validation examples; selects the best checkpoint.",
     "validation/exact_match": "Share of greedy completions with reward 1; under the paper's, equal to the target.",
     "validation/ungraded_rate": "Share of greedy completions that could not be graded; the rates above leave them out.",
     "validation/format_error_rate": "Share of greedy completions that break the format or are truncated.",
     "time/rollout_seconds": "Wall time of sampling and scoring.",
+    "time/reward_seconds": "Of these: how long sampling stood still until rewards were there.",
     "time/update_seconds": "Wall time of forward, backward and optimizer.",
+    "time/forward_seconds": "Of the update: forward passes and loss, fixed log-probabilities included.",
+    "time/backward_seconds": "Of the update: backward passes.",
+    "time/optimizer_seconds": "Of the update: clipping the gradient and moving the weights.",
     "time/validation_seconds": "Wall time of the validation.",
 }
 
@@ -84,8 +98,8 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
     rollouts = [rollout for group in groups for rollout in group.sampled]
     rewards = [reward for group in groups for reward in group.rewards]
     statuses = [rollout.parsed.status for rollout in rollouts]
-    num_passed = len(collected.kept) + len(collected.surplus)
-    sampled = [rollout for group in [*groups, *collected.surplus] for rollout in group.sampled]
+    fresh = collected.fresh
+    sampled = [rollout for group in fresh for rollout in group.sampled]
     well_formed = {ParseStatus.OK, ParseStatus.TRUNCATED}
     reasons = [rollout.reason for group in groups for rollout in group.ungraded]
     outcomes = [rollout.outcome for group in groups for rollout in group.rollouts if rollout.outcome is not None]
@@ -104,14 +118,15 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
             len(rollout.completion.token_ids) + rollout.num_finishing_tokens for rollout in sampled
         ),
         "sampling/num_kept": len(collected.kept),
+        "sampling/num_carried": collected.num_carried,
         "sampling/num_rejected": len(collected.rejected),
         "sampling/num_ungraded": sum(not is_graded(group) for group in collected.rejected),
         "sampling/num_surplus": len(collected.surplus),
-        "sampling/kept_rate": num_passed / (num_passed + len(collected.rejected)),
+        "sampling/num_unfinished": len(collected.unfinished),
+        "sampling/kept_rate": 1 - len(collected.rejected) / len(fresh) if fresh else math.nan,
         "sampling/kept_by_format_only_rate": (
             collected.num_kept_by_format_only / len(collected.kept) if collected.kept else 0.0
         ),
-        "sampling/num_draws": collected.num_draws,
         "sampling/reached_cap": int(collected.reached_cap),
     }
     return metrics | ({"reward/outcome": mean(outcomes)} if outcomes else {})

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from srl.chat_api import ChatAnswer, ServerConfig, ask_many, check_server
+from srl.completion_rewards import Scoring
 from srl.config import StageConfig
 from srl.outcome_gate import OutcomeGate
 from srl.parsing import THINK_CLOSE, THINK_OPEN, parse_solution, parse_step
 from srl.rewards.choice import build_reward
 from srl.rewards.outcome import OutcomeReward
-from srl.rollouts import Scoring
 from srl.training_examples import rest_of_solution
 from srl.types import ChatPrompt, Completion, ParseStatus, Ungraded
 

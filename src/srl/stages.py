@@ -112,6 +112,7 @@ def _train(
         seed=config.seed,
         precision=config.model.precision,
         reference=reference,
+        computation=config.trainer,
         on_metrics=on_metrics,
     )
     if resume:

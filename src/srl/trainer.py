@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -32,24 +31,22 @@ from srl.checkpoint import (
     update_folder,
     write_final,
 )
+from srl.collect import GroupCollector
+from srl.completion_rewards import Scoring
+from srl.compute_config import TrainerConfig
 from srl.config import StageConfig
-from srl.dynamic_sampling import CollectedGroups, collect_groups, nothing_kept_message
+from srl.dynamic_sampling import CollectedGroups, nothing_kept_message
 from srl.engines import Engine
 from srl.errors import SamplingError
-from srl.example_stream import ExampleStream
 from srl.metrics import Metrics, sampling_metrics, validation_metrics
 from srl.policy import Precision
-from srl.rollouts import Scoring, roll_out
 from srl.run_dir import RunDir
-from srl.seeds import derive_seed
 from srl.signals.measures import settings_of_stage, signal_metrics
 from srl.signals.watch import Watch
-from srl.types import RolloutGroup, SamplingParams, TrainingExample
+from srl.types import TrainingExample
 from srl.update import PolicyUpdater
 
 logger = logging.getLogger("srl")
-KEEP_ALL = -1.0
-"""A threshold that every group is above; what ``sampling.dynamic = false`` means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +80,7 @@ class Trainer:
         seed: int,
         precision: Precision,
         reference: nn.Module | None = None,
+        computation: TrainerConfig | None = None,
         on_metrics: Callable[[Metrics], None] = lambda metrics: None,
         advantages: Callable[[Sequence[float]], list[float]] = compute_advantages,
     ) -> None:
@@ -92,12 +90,12 @@ class Trainer:
         """
         config = stage.config
         self._stage, self._config = stage, config
-        self._engine, self._accelerator, self._run_dir = engine, accelerator, run_dir
-        self._seed, self._on_metrics, self._advantages = seed, on_metrics, advantages
+        self._accelerator, self._run_dir = accelerator, run_dir
+        self._on_metrics, self._advantages = on_metrics, advantages
         self._model, self._tokenizer = model, tokenizer
         self._watch = Watch(stage.name)
-        self._stream = ExampleStream(
-            stage.training, seed=derive_seed(seed, stage.name), num_epochs=config.schedule.num_epochs
+        self._collector = GroupCollector(
+            stage.name, config, stage.training, engine, stage.scoring, accelerator, seed=seed
         )
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.optimizer.learning_rate, weight_decay=config.optimizer.weight_decay
@@ -110,13 +108,14 @@ class Trainer:
             accelerator,
             loss=config.loss,
             optimization=config.optimizer,
+            trainer=computation or TrainerConfig(),
             precision=precision,
             temperature=config.sampling.temperature,
             pad_token_id=int(tokenizer.pad_token_id),  # pyright: ignore
             reference=reference,
         )
         self._saved_update = -1
-        self._state: TrainerState = {"update": 0, "num_rollouts": 0, "stream": self._stream.state(), "best": None}
+        self._state: TrainerState = {"update": 0, "num_rollouts": 0, "stream": self._collector.state(), "best": None}
 
     def resume(self) -> None:
         """Continue after the newest checkpoint of the stage; the model must have been loaded from it."""
@@ -124,7 +123,7 @@ class Trainer:
         if checkpoint is not None:
             self._state = load_state(checkpoint)
             self._saved_update = self._state["update"]
-            self._stream.restore(self._state["stream"])
+            self._collector.restore(self._state["stream"])
             load_optimizer(checkpoint, self._optimizer)
         if self._accelerator.is_main_process:  # one process writes the run folder, here as everywhere
             self._run_dir.forget_after(self._stage.name, self._state["update"] if checkpoint else -1)
@@ -139,7 +138,7 @@ class Trainer:
             update = self._state["update"] + 1
             started = time.perf_counter()
             try:
-                collected = self._collect(update)
+                collected = self._collector.collect(update)
             except SamplingError:
                 if self._state["update"] > 0:
                     self._save()  # what was learned so far is not lost with the run
@@ -149,14 +148,14 @@ class Trainer:
                     raise SamplingError(nothing_kept_message(collected.rejected, self._config.sampling.min_reward_std))
                 self._log_rest(collected)
                 break
-            self._stream.give_back([group.example for group in collected.surplus])
             advantages = [self._advantages(group.rewards) for group in collected.kept]
             sampled = time.perf_counter()
-            metrics = self._updater.update(collected.kept, advantages, update)
+            metrics = self._update_policy(collected, advantages, update)
             metrics |= sampling_metrics(collected)
             metrics |= {
-                "data/epoch": self._stream.epoch,
+                "data/epoch": self._collector.epoch,
                 "time/rollout_seconds": sampled - started,
+                "time/reward_seconds": collected.reward_seconds,
                 "time/update_seconds": time.perf_counter() - sampled,
             }
             if self._accelerator.is_main_process:
@@ -165,7 +164,7 @@ class Trainer:
             self._state = {
                 "update": update,
                 "num_rollouts": num_rollouts,
-                "stream": self._stream.state(),
+                "stream": self._collector.state(),
                 "best": self._state["best"],
             }
             if update % schedule.validate_every == 0 or self._is_done():
@@ -184,43 +183,13 @@ class Trainer:
         schedule, state = self._config.schedule, self._state
         out_of_updates = 0 < schedule.num_updates <= state["update"]
         out_of_rollouts = 0 < schedule.max_rollouts <= state["num_rollouts"]
-        return out_of_updates or out_of_rollouts or self._stream.is_exhausted
+        return out_of_updates or out_of_rollouts or self._collector.is_exhausted
 
-    def _collect(self, update: int) -> CollectedGroups:
-        sampling = self._config.sampling
-        collected = collect_groups(
-            self._stream.draw,
-            lambda examples, draw: self._roll_out(examples, sampling.group_size, sampling.temperature, update, draw),
-            groups_per_update=sampling.groups_per_update,
-            min_reward_std=sampling.min_reward_std if sampling.dynamic else KEEP_ALL,
-            max_draws=sampling.max_draws if sampling.dynamic else 1,
-        )
-        if collected.reached_cap:
-            logger.warning(
-                "%s update %d: the cap of dynamic sampling was reached after %d groups; training on the %d kept of %d "
-                "wanted. The policy solves or fails these examples too uniformly; see sampling/kept_rate.",
-                self._stage.name, update, len(collected.groups), len(collected.kept), sampling.groups_per_update,
-            )  # fmt: skip
-        return collected
-
-    def _roll_out(
-        self, examples: Sequence[TrainingExample], group_size: int, temperature: float, update: int, draw: int
-    ) -> list[RolloutGroup]:
-        """Every process rolls out its share; all processes get all groups, in the order of the examples."""
-        rank, num_processes = self._accelerator.process_index, self._accelerator.num_processes
-        max_tokens = self._config.sampling.max_completion_tokens
-        own = roll_out(
-            examples[rank::num_processes],
-            self._engine,
-            self._stage.scoring,
-            group_size=group_size,
-            sampling=SamplingParams(temperature=temperature, max_completion_tokens=max_tokens),
-            seed=derive_seed(self._seed, self._stage.name, update, draw, rank),
-        )
-        if num_processes == 1:
-            return own
-        shares: list[list[RolloutGroup]] = gather_object([own])  # one entry per process
-        return [shares[index % num_processes][index // num_processes] for index in range(len(examples))]
+    def _update_policy(self, collected: CollectedGroups, advantages: list[list[float]], update: int) -> Metrics:
+        if collected.num_carried == 0:
+            return self._updater.update(collected.kept, advantages, update)
+        off_policy = [place < collected.num_carried for place in range(len(collected.kept))]
+        return self._updater.update(collected.kept, advantages, update, off_policy=off_policy)
 
     def _validate(self, update: int) -> Metrics:
         """Greedy completions on the validation examples; keeps the model if it is the best so far."""
@@ -228,7 +197,7 @@ class Trainer:
             return {}
         started = time.perf_counter()
         # Paper: 4.2 keeps the best checkpoint on validation and names no measure; ours is the mean greedy reward.
-        groups = self._roll_out(self._stage.validation, 1, 0.0, update, -1)
+        groups = self._collector.roll_out_greedily(self._stage.validation, update)
         metrics = validation_metrics(groups)
         reward, best = float(metrics.get("validation/reward", math.nan)), self._state["best"]
         if update > 0 and not math.isnan(reward) and (best is None or reward > best["reward"]):
@@ -250,9 +219,9 @@ class Trainer:
         """Account for a last draw that kept nothing, and validate the last update if that has not been done."""
         update = self._state["update"]
         num_rollouts = self._state["num_rollouts"] + len(collected.rejected) * self._config.sampling.group_size
-        self._state = {**self._state, "num_rollouts": num_rollouts, "stream": self._stream.state()}
+        self._state = {**self._state, "num_rollouts": num_rollouts, "stream": self._collector.state()}
         if collected.rejected:
-            self._log({"update": update + 1, **sampling_metrics(collected), "data/epoch": self._stream.epoch})
+            self._log({"update": update + 1, **sampling_metrics(collected), "data/epoch": self._collector.epoch})
             self._save_rollouts(update + 1, collected, [])
         if update % self._config.schedule.validate_every:
             self._log({"update": update, **self._validate(update)})

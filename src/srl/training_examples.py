@@ -124,6 +124,11 @@ class TrainingExamples(Sequence[TrainingExample]):
         return copy
 
     @property
+    def positions(self) -> list[tuple[str, int]]:
+        """Trajectory id and step index of each example, in order."""
+        return [(self._store.owner(row).trajectory_id, self._store.step_index(row)) for row in self._rows]
+
+    @property
     def fingerprint(self) -> str:
         """Changes with any word of any prompt or target, not with their order."""
         digests = sorted(self._store.digest(row) for row in self._rows)

@@ -1,14 +1,18 @@
 """Kept groups and advantages -> one gradient -> new weights.
 
-The rollouts of an update are cut into micro-batches of similar length. Each micro-batch contributes its part of one
-sum that is divided by the number of rollouts of the whole update over all processes, so micro-batch size, padding,
-order of groups and number of processes do not change the gradient.
+The rollouts of an update are cut into micro-batches of a number of tokens. Each micro-batch contributes its part of
+one sum that is divided by the number of rollouts of the whole update over all processes, so the cut, the layout,
+padding, order of groups and number of processes do not change the gradient.
+
+What is computed and when: reference log-probabilities only with a KL term, old ones only when the update makes more
+than one pass over its batch (with one pass they are the policy's own) or was sampled by an older policy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,43 +21,61 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from srl.compute_config import TrainerConfig
 from srl.config import LossConfig, OptimizerConfig
 from srl.errors import SRLError
-from srl.logprobs import TokenBatch, completion_logprobs, pad_batch
+from srl.logprobs import PackedBatch, TokenBatch, completion_logprobs, pack_batch, packed_logprobs, pad_batch
 from srl.loss import policy_loss
 from srl.metrics import Metrics
+from srl.micro_batches import Layout, TrainingRow, cut, num_computed, own_share, training_rows
+from srl.model_support import Support, examine
+from srl.packing.attention import packed
 from srl.policy import Precision, autocast
 from srl.types import RolloutGroup
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRow:
-    """One rollout as the update needs it."""
-
-    prompt_ids: tuple[int, ...]
-    """The rendered prompt."""
-    completion_ids: tuple[int, ...]
-    """The sampled tokens, at least one."""
-    advantage: float
-    """Of this rollout within its group."""
-
-    @property
-    def num_tokens(self) -> int:
-        """Prompt and completion together."""
-        return len(self.prompt_ids) + len(self.completion_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
     """Rows as tensors, with the log-probabilities that stay fixed during the update."""
 
-    tokens: TokenBatch
+    tokens: TokenBatch | PackedBatch
     advantages: Tensor
     """[batch] float32."""
+    is_stale: Tensor
+    """[batch] True where an older policy sampled the row."""
+    rollout_logprobs: Tensor | None
+    """[batch, completion], None from engines that do not say."""
     old_logprobs: Tensor | None
     """[batch, completion], None when the update makes one pass: the policy's own are the old ones then."""
     reference_logprobs: Tensor | None
     """[batch, completion], None without a KL term."""
+
+    def ratio_base(self, policy_logprobs: Tensor) -> Tensor:
+        """[batch, completion] what the ratio of the objective compares with."""
+        old = policy_logprobs.detach() if self.old_logprobs is None else self.old_logprobs
+        if self.rollout_logprobs is None:
+            return old
+        return torch.where(self.is_stale[:, None], self.rollout_logprobs, old)
+
+
+class Sums:
+    """What this process adds up over its micro-batches."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.values = torch.zeros(4, dtype=torch.float64)
+        """Loss, clipped tokens, KL to the reference, KL of rollouts to policy."""
+        self.seconds = {"forward": 0.0, "backward": 0.0, "optimizer": 0.0}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str | None = None) -> None:
+        """Count the time since the last lap as ``name``'s."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        if name is not None:
+            self.seconds[name] += now - self._last
+        self._last = now
 
 
 class PolicyUpdater:
@@ -67,6 +89,7 @@ class PolicyUpdater:
         *,
         loss: LossConfig,
         optimization: OptimizerConfig,
+        trainer: TrainerConfig,
         precision: Precision,
         temperature: float,
         pad_token_id: int,
@@ -77,42 +100,69 @@ class PolicyUpdater:
         self._accelerator = accelerator
         self._loss = loss
         self._optimization = optimization
+        self._trainer = trainer
         self._precision: Precision = precision
         self._temperature = temperature
         self._pad_token_id = pad_token_id
         self._reference = reference
+        packs = trainer.prefix_sharing != "off"
+        self._support = examine(cast("Any", accelerator.unwrap_model(model)), tries_packing=packs)
+        self._heads = {id(model): self._support.head}
+        if reference is not None:
+            self._heads[id(reference)] = examine(cast("Any", reference), tries_packing=False).head
 
-    def update(self, groups: Sequence[RolloutGroup], advantages: Sequence[Sequence[float]], update: int) -> Metrics:
-        """Train on the groups; ``update`` counts from 1 and decides the learning rate."""
-        rows = training_rows(groups, advantages)
+    @property
+    def support(self) -> Support:
+        """What the policy can be run with."""
+        return self._support
+
+    def update(
+        self,
+        groups: Sequence[RolloutGroup],
+        advantages: Sequence[Sequence[float]],
+        update: int,
+        *,
+        off_policy: Sequence[bool] | None = None,
+    ) -> Metrics:
+        """Train on the groups; ``update`` counts from 1 and decides the learning rate.
+
+        ``off_policy`` says of each group whether an older policy sampled it; such a group needs rollout logprobs.
+        """
+        rows = training_rows(groups, advantages, off_policy)
+        layout = self._layout(rows)
+        own = self._own_rows(rows, layout)
+        chunks = cut(own, layout, max_tokens=self._trainer.max_tokens_per_micro_batch)
+        sums = Sums(self._accelerator.device)
         self._set_learning_rate(update)
         self._model.train()
-        micro_batches = [self._micro_batch(chunk) for chunk in self._own_chunks(rows)]
-        num_passes = self._optimization.passes_per_batch
-        sums = torch.zeros(4, dtype=torch.float64)  # loss, clipped tokens, KL, grad norm
-        for _ in range(num_passes):
-            sums[:3] += self._accumulate(micro_batches, num_rollouts=len(rows))
-            norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._optimization.max_grad_norm)
-            norm_value = cast("Tensor", norm).item()
-            if not math.isfinite(norm_value):
-                raise SRLError(
-                    f"update {update}: the gradient is not finite ({norm_value}); no weight was changed. Lower the "
-                    "learning rate, or train in float32, and resume from the last checkpoint"
-                )
-            sums[3] += norm_value
-            self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)
-        total: Any = self._accelerator.reduce(sums[:3].float().to(self._accelerator.device), "sum")
-        num_tokens = sum(len(row.completion_ids) for row in rows)
-        metrics: Metrics = {
-            "loss/policy": float(total[0]) / num_passes,
-            "loss/clip_rate": float(total[1]) / (num_passes * num_tokens),
-            "optimizer/grad_norm": float(sums[3]) / num_passes,
-            "optimizer/learning_rate": float(self._optimizer.param_groups[0]["lr"]),
-        }
-        if self._reference is not None:
-            metrics["loss/kl"] = float(total[2]) / (num_passes * len(rows))
-        return metrics
+        norms: list[float] = []
+        is_packed = layout != "padded"
+        with packed(self._model) if is_packed else contextlib.nullcontext():
+            with packed(self._reference) if is_packed and self._reference else contextlib.nullcontext():
+                micro_batches = [self._micro_batch(chunk, layout) for chunk in chunks]
+            sums.lap("forward")  # of the fixed log-probabilities
+            for _ in range(self._optimization.passes_per_batch):
+                self._accumulate(micro_batches, sums, num_rollouts=len(rows))
+                norms.append(self._step(update))
+                sums.lap("optimizer")
+        return self._metrics(rows, own, chunks, layout, sums) | {"optimizer/grad_norm": math.fsum(norms) / len(norms)}
+
+    def _layout(self, rows: Sequence[TrainingRow]) -> Layout:
+        longest = max(row.num_tokens for row in rows)
+        window = self._support.max_length
+        if (
+            self._trainer.prefix_sharing == "off"
+            or not self._support.packs
+            or (window is not None and longest > window)
+        ):
+            return "padded"
+        return "packed" if self._trainer.prefix_sharing == "auto" else "packed_by_group"
+
+    def _own_rows(self, rows: Sequence[TrainingRow], layout: Layout) -> list[TrainingRow]:
+        num_processes = self._accelerator.num_processes
+        if len(rows) < num_processes:
+            raise SRLError(f"{len(rows)} rollouts cannot be spread over {num_processes} processes; use fewer processes")
+        return own_share(rows, layout, process_index=self._accelerator.process_index, num_processes=num_processes)
 
     def _set_learning_rate(self, update: int) -> None:
         warmup = self._optimization.warmup_updates
@@ -120,45 +170,45 @@ class PolicyUpdater:
         for group in self._optimizer.param_groups:
             group["lr"] = self._optimization.learning_rate * scale
 
-    def _own_chunks(self, rows: Sequence[TrainingRow]) -> list[list[TrainingRow]]:
-        """This process's rows, longest first (a batch too big for memory fails at once), cut into micro-batches."""
-        num_processes = self._accelerator.num_processes
-        if len(rows) < num_processes:
-            raise SRLError(f"{len(rows)} rollouts cannot be spread over {num_processes} processes; use fewer processes")
-        own = sorted(rows, key=lambda row: -row.num_tokens)[self._accelerator.process_index :: num_processes]
-        size = self._optimization.micro_batch_size
-        return [own[start : start + size] for start in range(0, len(own), size)]
-
-    def _micro_batch(self, rows: Sequence[TrainingRow]) -> MicroBatch:
+    def _micro_batch(self, rows: Sequence[TrainingRow], layout: Layout) -> MicroBatch:
         device = self._accelerator.device
-        tokens = pad_batch(
-            [(row.prompt_ids, row.completion_ids) for row in rows], pad_token_id=self._pad_token_id, device=device
+        pairs = [(row.prompt_ids, row.completion_ids) for row in rows]
+        tokens = (
+            pad_batch(pairs, pad_token_id=self._pad_token_id, device=device)
+            if layout == "padded"
+            else pack_batch(pairs, across_prompts=layout == "packed", device=device)
         )
         several_passes = self._optimization.passes_per_batch > 1
         return MicroBatch(
             tokens=tokens,
             advantages=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
+            is_stale=torch.tensor([row.is_stale for row in rows], device=device),
+            rollout_logprobs=_rollout_logprobs(rows, tokens.completion_mask),
             old_logprobs=self._fixed_logprobs(self._model, tokens) if several_passes else None,
             reference_logprobs=self._fixed_logprobs(self._reference, tokens) if self._reference is not None else None,
         )
 
     @torch.no_grad()
-    def _fixed_logprobs(self, model: nn.Module, tokens: TokenBatch) -> Tensor:
-        with autocast(self._accelerator.device, self._precision):
-            return completion_logprobs(model, tokens, temperature=self._temperature)
+    def _fixed_logprobs(self, model: nn.Module, tokens: TokenBatch | PackedBatch) -> Tensor:
+        return self._logprobs(model, tokens)
 
-    def _accumulate(self, micro_batches: Sequence[MicroBatch], *, num_rollouts: int) -> Tensor:
-        """Backward over all micro-batches; returns [3]: this process's sums of loss, clipped tokens and KL."""
-        sums = torch.zeros(3, dtype=torch.float64)
+    def _logprobs(self, model: nn.Module, tokens: TokenBatch | PackedBatch) -> Tensor:
+        head = self._heads[id(model)]
+        with autocast(self._accelerator.device, self._precision):
+            if isinstance(tokens, PackedBatch):
+                return packed_logprobs(model, tokens, temperature=self._temperature, head=head)
+            return completion_logprobs(model, tokens, temperature=self._temperature, head=head)
+
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], sums: Sums, *, num_rollouts: int) -> None:
+        """Backward over all micro-batches."""
         for index, batch in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
             # Gradients travel between processes once, with the last micro-batch.
             with contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._model):  # pyright: ignore
-                with autocast(self._accelerator.device, self._precision):
-                    logprobs = completion_logprobs(self._model, batch.tokens, temperature=self._temperature)
+                logprobs = self._logprobs(self._model, batch.tokens)
                 parts = policy_loss(
                     logprobs,
-                    logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs,
+                    batch.ratio_base(logprobs),
                     batch.advantages,
                     batch.tokens.completion_mask,
                     num_rollouts=num_rollouts,
@@ -167,16 +217,76 @@ class PolicyUpdater:
                     beta=self._loss.beta,
                     reference_logprobs=batch.reference_logprobs,
                 )
+                sums.lap("forward")
                 # Data-parallel training averages the gradients of the processes; the loss is a sum over them.
                 self._accelerator.backward(parts.loss * self._accelerator.num_processes)
-            sums += torch.stack([parts.loss.detach(), parts.num_clipped, parts.kl_sum]).double().cpu()
-        return sums
+                sums.lap("backward")
+            drift = _drift(batch, logprobs.detach())
+            sums.values += torch.stack([parts.loss.detach(), parts.num_clipped, parts.kl_sum, drift]).double().cpu()
+
+    def _step(self, update: int) -> float:
+        """Move the weights along the accumulated gradient; returns its norm before clipping."""
+        norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._optimization.max_grad_norm)
+        value = cast("Tensor", norm).item()
+        if not math.isfinite(value):
+            raise SRLError(
+                f"update {update}: the gradient is not finite ({value}); no weight was changed. Lower the "
+                "learning rate, or train in float32, and resume from the last checkpoint"
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return value
+
+    def _metrics(
+        self,
+        rows: Sequence[TrainingRow],
+        own: Sequence[TrainingRow],
+        chunks: Sequence[Sequence[TrainingRow]],
+        layout: Layout,
+        sums: Sums,
+    ) -> Metrics:
+        computed = sum(num_computed(chunk, layout) for chunk in chunks)
+        asked = sum(row.num_tokens for row in own)
+        counts = torch.tensor([computed, asked, len(chunks)], dtype=torch.float64)
+        # float32, because not every device knows float64; nothing here needs more digits
+        everything = torch.cat([sums.values, counts]).float().to(self._accelerator.device)
+        total: list[float] = cast("Any", self._accelerator.reduce(everything, "sum")).tolist()
+        loss, clipped, kl, drift, computed_by_all, asked_by_all, num_micro_batches = total
+        num_passes = self._optimization.passes_per_batch
+        num_tokens = sum(len(row.completion_ids) for row in rows)
+        metrics: Metrics = {
+            "loss/policy": loss / num_passes,
+            "loss/clip_rate": clipped / (num_passes * num_tokens),
+            "optimizer/learning_rate": float(self._optimizer.param_groups[0]["lr"]),
+            "update/num_micro_batches": int(num_micro_batches),
+            "update/computed_rate": computed_by_all / asked_by_all,
+            **{f"time/{name}_seconds": seconds for name, seconds in sums.seconds.items()},
+        }
+        if layout == "padded":
+            metrics["update/padding_rate"] = 1 - asked_by_all / computed_by_all
+        if self._reference is not None:
+            metrics["loss/kl"] = kl / (num_passes * len(rows))
+        fresh = [row for row in rows if row.rollout_logprobs is not None and not row.is_stale]
+        if fresh:
+            metrics["kl/rollout_policy"] = drift / (num_passes * sum(len(row.completion_ids) for row in fresh))
+        return metrics
 
 
-def training_rows(groups: Sequence[RolloutGroup], advantages: Sequence[Sequence[float]]) -> list[TrainingRow]:
-    """One row per rollout."""
-    return [
-        TrainingRow(prompt_ids=group.prompt_token_ids, completion_ids=rollout.completion.token_ids, advantage=advantage)
-        for group, group_advantages in zip(groups, advantages, strict=True)
-        for rollout, advantage in zip(group.rollouts, group_advantages, strict=True)
-    ]
+def _rollout_logprobs(rows: Sequence[TrainingRow], mask: Tensor) -> Tensor | None:
+    """[batch, completion] of the rollouts, 0 outside the mask; None where an engine did not say."""
+    if any(row.rollout_logprobs is None for row in rows):
+        if any(row.is_stale for row in rows):
+            raise SRLError("sampling.max_staleness needs an engine that returns the log-probabilities of its rollouts")
+        return None
+    flat = [value for row in rows for value in row.rollout_logprobs or ()]
+    padded = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    return padded.masked_scatter(mask, torch.tensor(flat, dtype=torch.float32, device=mask.device))
+
+
+def _drift(batch: MicroBatch, policy_logprobs: Tensor) -> Tensor:
+    """[] sum over tokens of an estimate of KL(rollout || policy), of the rows that this policy sampled."""
+    if batch.rollout_logprobs is None:
+        return torch.zeros((), device=policy_logprobs.device)
+    counted = batch.tokens.completion_mask & ~batch.is_stale[:, None]
+    difference = (policy_logprobs - batch.rollout_logprobs)[counted]
+    return (difference.exp() - difference - 1).sum()  # unbiased, never negative (Schulman's k3)

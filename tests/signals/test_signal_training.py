@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import stage, tiny_policy, trainer
+from tiny import KilledError, MortalEngine, stage, tiny_policy, trainer
 
 from srl.config import SamplingConfig, ScheduleConfig
 from srl.engines.transformers import TransformersEngine
 from srl.policy import load_policy
 from srl.trainer import Stage, Trainer
 from srl.types import FinishReason, ParsedCompletion, ParseStatus
-
-
-class KilledError(Exception):
-    pass
 
 
 def parse_half(text: str, finish_reason: FinishReason) -> ParsedCompletion:
@@ -65,13 +61,6 @@ def test_warnings_of_a_run_are_given_kept_and_survive_a_kill(tmp_path: Path, cap
 
 def mortal(folder: Path, killed_in_update: int) -> Trainer:
     model, tokenizer = tiny_policy()
-
-    real = TransformersEngine(model, tokenizer, batch_size=16)
-
-    class Mortal:
-        def generate(self, *arguments: Any, **settings: Any) -> Any:
-            if (folder / "rollouts" / f"srl-{killed_in_update - 1:05d}.jsonl").exists():
-                raise KilledError
-            return real.generate(*arguments, **settings)
-
-    return trainer(cut_stage(), folder, model=model, engine=Mortal())
+    last = folder / "rollouts" / f"srl-{killed_in_update - 1:05d}.jsonl"
+    engine = MortalEngine(TransformersEngine(model, tokenizer, batch_size=16), last.exists)
+    return trainer(cut_stage(), folder, model=model, engine=engine)

@@ -147,9 +147,8 @@ def warned(groups: list[RolloutGroup]) -> list[str]:
     collected = CollectedGroups(
         kept=kept,
         rejected=[item for item in groups if not is_kept(item, 0.01)],
-        surplus=[],
+        left_over=[],
         num_kept_by_format_only=sum(is_kept_by_format_only(item, 0.01) for item in kept),
-        num_draws=1,
         reached_cap=False,
     )
     metrics = sampling_metrics(collected) | signal_metrics(collected.groups, STEPS)

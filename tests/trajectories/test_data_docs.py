@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from srl.advantage import compute_advantages
+from srl.completion_rewards import Scoring
 from srl.engines.scripted import ScriptedEngine
 from srl.evaluation.problems import load_problems
 from srl.evaluation.solve import SolveRecord
@@ -22,7 +23,7 @@ from srl.example_store import load_examples
 from srl.examples import ExampleSettings, from_json, make_step_examples, to_json
 from srl.parsing import parse_step
 from srl.rewards.similarity import similarity_reward
-from srl.rollouts import Scoring, roll_out
+from srl.rollouts import roll_out
 from srl.run_dir import RunDir
 from srl.trajectories import fields as field_names
 from srl.trajectories import reasons

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from srl.completion_rewards import ERROR
 from srl.diagnosis.records import Estimate, Signal
 from srl.diagnosis.sample import Sample, estimate
-from srl.rollouts import ERROR
 from srl.saved_run.records import SavedGroup
 from srl.signals.actions import find_duplicates
 from srl.types import ParseStatus

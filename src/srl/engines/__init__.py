@@ -31,10 +31,22 @@ class Engine(Protocol):
 
 @runtime_checkable
 class StreamingEngine(Engine, Protocol):
-    """An engine that hands over prompts as it finishes them, so that their rewards are computed meanwhile."""
+    """An engine that takes prompts when it has room for them and hands each over when it is finished.
+
+    Rewards are computed meanwhile, and the next prompts start while the slowest ones still run.
+    """
 
     def stream(
-        self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
+        self, prompts: Iterator[ChatPrompt | None], *, num_samples: int, sampling: SamplingParams, seed: int
     ) -> Iterator[dict[int, Generation]]:
-        """What ``generate`` returns, in parts: generations by the index of their prompt, each index once."""
+        """Finished prompts by their place in the order in which they were taken (0, 1, ...), each once.
+
+        ``prompts`` is asked whenever there is room for another one. None is no prompt and has no place: there is none
+        at the moment, and the engine asks again later. When it has nothing to do and has just been told None, it
+        yields {}, so that the consumer can catch up; the feed must then give a prompt or end. Closing the generator
+        stops the sampling of everything in flight.
+
+        Random choices depend on (seed, place, sample) and on nothing else, neither on what runs at the same time nor
+        on when a prompt was taken. When a part is handed over must not depend on the clock.
+        """
         ...

@@ -1,30 +1,30 @@
 """Sample from a model of transformers in this process: CPU, one GPU, small models, tests.
 
-The engine holds the very module that is trained, so weights never have to be handed over. Sampling settings are ours
-alone: a checkpoint's generation_config (Qwen2.5 ships top_k = 20 and a repetition penalty) would silently change the
-distribution that the loss believes was sampled.
+The engine holds the very module that is trained, so weights never have to be handed over. ``decoding`` does the work:
+every prompt is read once, completions leave when they end and others take their place. A model, or a length, that it
+cannot serve goes through ``model.generate``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from srl.engines.decoding import Decoder, Written
+from srl.engines.plain_generation import generate_rows
+from srl.engines.stops import StopTexts
 from srl.errors import DataError
+from srl.model_support import examine
 from srl.parsing import THINK_OPEN
-from srl.policy import Precision, autocast, load_policy
+from srl.policy import Precision, load_policy
 from srl.seeds import derive_seed
-from srl.types import ChatPrompt, Completion, Generation, SamplingParams
-
-NEUTRAL_SAMPLING = {"top_k": 0, "repetition_penalty": 1.0, "min_p": None, "typical_p": 1.0, "no_repeat_ngram_size": 0}
-"""Settings under which sampling is from softmax(logits / temperature) and nothing else."""
+from srl.types import ChatPrompt, Completion, FinishReason, Generation, SamplingParams
 
 
 class TransformersEngine:
-    """Samples with ``model.generate``, ``batch_size`` sequences at a time, prompts of similar length together."""
+    """Samples ``batch_size`` completions at a time from a model of transformers."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class TransformersEngine:
         self._precision: Precision = precision
         self._batch_size = batch_size
         self._end_token_ids = end_token_ids(model, tokenizer)
+        self._support = examine(model)
 
     @classmethod
     def from_pretrained(
@@ -53,32 +54,63 @@ class TransformersEngine:
         self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
     ) -> list[Generation]:
         """See Engine.generate."""
+        lengths = [self.count_prompt_tokens(prompt) for prompt in prompts]
+        self._check_length(max(lengths, default=1), sampling)
+        # Longest first: a prompt that does not fit into memory fails at once, and lengths that are alike run together.
+        order = sorted(range(len(prompts)), key=lambda index: -lengths[index])
+        feed = (prompts[index] for index in order)
         done: dict[int, Generation] = {}
-        for part in self.stream(prompts, num_samples=num_samples, sampling=sampling, seed=seed):
-            done.update(part)
+        for part in self.stream(feed, num_samples=num_samples, sampling=sampling, seed=seed):
+            done |= {order[place]: generation for place, generation in part.items()}
         return [done[index] for index in range(len(prompts))]
 
     def stream(
-        self, prompts: Sequence[ChatPrompt], *, num_samples: int, sampling: SamplingParams, seed: int
+        self, prompts: Iterator[ChatPrompt | None], *, num_samples: int, sampling: SamplingParams, seed: int
     ) -> Iterator[dict[int, Generation]]:
-        """See StreamingEngine.stream; one part per batch."""
-        rendered = [render(prompt, self._tokenizer) for prompt in prompts]
-        prompt_ids = [self.tokenize(text) for text in rendered]
-        self._check_lengths(prompt_ids, sampling.max_completion_tokens)
-        # Longest first: a batch that does not fit into memory fails at once and not after an hour.
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompt_ids[index]))
-        rows = [index for index in order for _ in range(num_samples)]
-        sampled: list[list[Completion]] = [[] for _ in prompts]
-        for start in range(0, len(rows), self._batch_size):
-            chunk = rows[start : start + self._batch_size]
-            batch = self._sample([prompt_ids[i] for i in chunk], sampling, derive_seed(seed, "batch", start))
-            for index, ids in zip(chunk, batch, strict=True):
-                sampled[index].append(self._completion(ids, opens_think(rendered[index])))
-            yield {
-                index: Generation(prompt_token_ids=tuple(prompt_ids[index]), completions=tuple(sampled[index]))
-                for index in dict.fromkeys(chunk)
-                if len(sampled[index]) == num_samples
-            }
+        """See StreamingEngine.stream."""
+        stops = StopTexts(sampling.stop, self._tokenizer)
+        decoder = Decoder(
+            self._model,
+            precision=self._precision,
+            num_slots=self._batch_size,
+            num_samples=num_samples,
+            sampling=sampling,
+            seed=seed,
+            end_token_ids=self._end_token_ids,
+            stops=stops,
+        )
+        texts: list[str] = []
+        tokens: list[list[int]] = []
+        has_ended = False
+        while True:
+            is_blocked, refused = False, list[int]()
+            is_full = False
+            while not (has_ended or is_blocked or is_full) and decoder.wants_prompts:
+                try:
+                    prompt = next(prompts)
+                except StopIteration:
+                    has_ended = True
+                    continue
+                if prompt is None:
+                    is_blocked = True
+                    continue
+                texts.append(render(prompt, self._tokenizer))
+                tokens.append(self.tokenize(texts[-1]))
+                self._check_length(len(tokens[-1]), sampling)
+                if self._can_decode(len(tokens[-1]), sampling):
+                    decoder.add(len(tokens) - 1, tokens[-1])
+                else:
+                    refused.append(len(tokens) - 1)
+                    is_full = len(refused) * num_samples >= self._batch_size
+            done: dict[int, list[Written]] = {}
+            if refused:
+                done = self._generate({place: tokens[place] for place in refused}, num_samples, sampling, seed, stops)
+            elif not decoder.is_idle:
+                done = decoder.run(expects_more=not has_ended and not is_blocked)
+            if done or (is_blocked and decoder.is_idle):
+                yield {place: self._generation(texts[place], tokens[place], of) for place, of in done.items()}
+            elif has_ended and decoder.is_idle:
+                return
 
     def count_prompt_tokens(self, prompt: ChatPrompt) -> int:
         """See Engine.count_prompt_tokens."""
@@ -89,71 +121,67 @@ class TransformersEngine:
         ids = self._tokenizer(text, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         return list(ids)  # pyright: ignore
 
-    def _check_lengths(self, prompt_ids: Sequence[Sequence[int]], max_completion_tokens: int) -> None:
+    def _check_length(self, num_tokens: int, sampling: SamplingParams) -> None:
+        if num_tokens == 0:
+            raise DataError("a prompt has no tokens: its texts are empty and the tokenizer has no chat template")
         window = getattr(self._model.config, "max_position_embeddings", None)
-        longest = max((len(ids) for ids in prompt_ids), default=0)
-        if window is not None and longest + max_completion_tokens > window:
+        if window is not None and num_tokens + sampling.max_completion_tokens > window:
             raise DataError(
-                f"a prompt of {longest} tokens and max_completion_tokens = {max_completion_tokens} do not fit into "
-                f"the model's window of {window} tokens; lower max_completion_tokens or leave long prompts out"
+                f"a prompt of {num_tokens} tokens and max_completion_tokens = {sampling.max_completion_tokens} do not "
+                f"fit into the model's window of {window} tokens; lower max_completion_tokens or leave long prompts out"
             )
 
-    @torch.no_grad()
-    def _sample(self, prompt_ids: Sequence[Sequence[int]], sampling: SamplingParams, seed: int) -> list[list[int]]:
-        """Sampled ids of each row, cut after the first end token. The global random state is left as it was."""
-        pad = int(self._tokenizer.pad_token_id)  # pyright: ignore
-        length = max(len(ids) for ids in prompt_ids)
-        input_ids = torch.full((len(prompt_ids), length), pad, dtype=torch.long)
-        attention_mask = torch.zeros_like(input_ids)
-        for row, ids in enumerate(prompt_ids):
-            input_ids[row, length - len(ids) :] = torch.tensor(ids)
-            attention_mask[row, length - len(ids) :] = 1
-        settings: dict[str, Any] = dict(NEUTRAL_SAMPLING) if sampling.temperature > 0 else {"repetition_penalty": 1.0}
-        if sampling.temperature > 0:
-            settings |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        generation_config = GenerationConfig(
-            do_sample=sampling.temperature > 0,
-            max_new_tokens=sampling.max_completion_tokens,
-            eos_token_id=self._end_token_ids,
-            pad_token_id=pad,
-            **settings,
+    def _can_decode(self, num_tokens: int, sampling: SamplingParams) -> bool:
+        longest = self._support.max_length
+        return self._support.packs and (longest is None or num_tokens + sampling.max_completion_tokens <= longest)
+
+    def _generate(
+        self,
+        prompts: dict[int, list[int]],
+        num_samples: int,
+        sampling: SamplingParams,
+        seed: int,
+        stops: StopTexts,
+    ) -> dict[int, list[Written]]:
+        """The completions of prompts, by place, by ``model.generate``.
+
+        torch draws their random numbers, for a batch at a time: they depend on which prompts come together.
+        """
+        places = [place for place in prompts for _ in range(num_samples)]
+        done: dict[int, list[Written]] = {place: [] for place in prompts}
+        for start in range(0, len(places), self._batch_size):
+            chunk = places[start : start + self._batch_size]
+            rows = generate_rows(
+                self._model,
+                self._tokenizer,
+                [prompts[place] for place in chunk],
+                sampling,
+                seed=derive_seed(seed, "plain", chunk[0], start),
+                end_token_ids=self._end_token_ids,
+                stops=stops,
+                precision=self._precision,
+            )
+            for place, ids in zip(chunk, rows, strict=True):
+                done[place].append(Written(token_ids=ids, logprobs=None, finish_reason=self._reason(ids, stops)))
+        return done
+
+    def _reason(self, ids: list[int], stops: StopTexts) -> FinishReason:
+        return "stop" if ids[-1] in self._end_token_ids or stops.are_complete([ids])[0] else "length"
+
+    def _generation(self, text: str, prompt_ids: Sequence[int], written: Sequence[Written]) -> Generation:
+        thinks = opens_think(text)
+        return Generation(
+            prompt_token_ids=tuple(prompt_ids),
+            completions=tuple(self._completion(item, thinks) for item in written),
         )
-        device, was_training = self._model.device, self._model.training
-        self._model.eval()
-        try:
-            devices = [device] if device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices), autocast(device, self._precision):
-                torch.manual_seed(seed)
-                output = self._generate_neutral(input_ids.to(device), attention_mask.to(device), generation_config)
-        finally:
-            self._model.train(was_training)
-        return [self._cut(row) for row in output[:, length:].tolist()]
 
-    def _generate_neutral(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, settings: GenerationConfig
-    ) -> torch.Tensor:
-        """``model.generate`` with the checkpoint's own generation_config out of the way for the call."""
-        own = self._model.generation_config
-        self._model.generation_config = GenerationConfig()
-        try:
-            return self._model.generate(  # pyright: ignore
-                input_ids=input_ids, attention_mask=attention_mask, generation_config=settings
-            )
-        finally:
-            self._model.generation_config = own
-
-    def _cut(self, ids: list[int]) -> list[int]:
-        for position, token in enumerate(ids):
-            if token in self._end_token_ids:
-                return ids[: position + 1]
-        return ids
-
-    def _completion(self, ids: list[int], think_is_open: bool) -> Completion:
-        text = str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    def _completion(self, written: Written, think_is_open: bool) -> Completion:
+        text = self._tokenizer.decode(written.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Completion(
-            text=THINK_OPEN + text if think_is_open else text,
-            token_ids=tuple(ids),
-            finish_reason="stop" if ids and ids[-1] in self._end_token_ids else "length",
+            text=THINK_OPEN + str(text) if think_is_open else str(text),
+            token_ids=tuple(written.token_ids),
+            finish_reason=written.finish_reason,
+            logprobs=None if written.logprobs is None else tuple(written.logprobs),
         )
 
 

@@ -246,7 +246,8 @@ def _describe(settings: EvaluationSettings, problems: Sequence[Problem]) -> dict
         else:
             described[name] = value
     text = json.dumps([asdict(problem) for problem in problems])
-    return described | {"num_problems": len(problems), "problems_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    described |= {"num_problems": len(problems), "problems_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return json.loads(json.dumps(described))  # tuples become what is read back
 
 
 def _check_prompts(

@@ -53,6 +53,10 @@ class SamplingParams:
     """Completions longer than this are cut and end with "length"."""
     top_p: float = 1.0
     """Nucleus mass in (0, 1]; 1 is off."""
+    top_k: int = 0
+    """Only the k most likely tokens; 0 is off."""
+    stop: tuple[str, ...] = ()
+    """A completion also ends with the token that completes one of these texts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +69,9 @@ class Completion:
     """The sampled tokens, the end-of-turn token included when one was sampled; () from engines without tokens."""
     finish_reason: FinishReason
     """Why it ended."""
+    logprobs: tuple[float, ...] | None = None
+    """Of the sampled tokens under softmax(logits / temperature), before ``top_p`` and ``top_k``; with temperature 0
+    under softmax(logits). None from engines that do not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
