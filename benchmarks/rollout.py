@@ -63,7 +63,7 @@ def quickstart_cases(folder: Path) -> list[Case]:
         model, tokenizer = load_policy(config.model.path)
         data = build_stage(stage, config.stages[stage], seed=0).stage
         most = config.stages[stage].sampling.max_completion_tokens
-        prompts = [data.training[place].prompt for place in range(0, 7 * num, 7)]
+        prompts = [data.training[7 * place % len(data.training)].prompt for place in range(num)]
         sampling = SamplingParams(temperature=1.0, max_completion_tokens=most)
         cases.append(Case(name=name, model=model, tokenizer=tokenizer, prompts=prompts, sampling=sampling))
     return cases
