@@ -229,8 +229,11 @@ def main() -> None:
         ours: list[Run] = []
         theirs: list[Run] = []
         for seed in range(arguments.repetitions):
-            ours.append(run_ours(config, arguments.num_updates, seed))
+            if seed % 2 == 0:
+                ours.append(run_ours(config, arguments.num_updates, seed))
             theirs.append(run_trl(config, arguments.num_updates, seed, rows))
+            if seed % 2 == 1:
+                ours.append(run_ours(config, arguments.num_updates, seed))
     sides = {"ours": describe(ours), "trl": describe(theirs)}
     ratio = sides["trl"]["seconds_per_update"] / sides["ours"]["seconds_per_update"]
     sampling = config.stages[STAGE].sampling

@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py --json benchmarks/results/scaling.json [--repetitions 3] [--device cuda]
 
-One update of one micro-batch: prompts of 128 to 8,192 tokens with G = 8, and G from 2 to 32 at 1,024 tokens;
+One update of one group: prompts of 128 to 8,192 tokens with G = 8, and G from 2 to 32 at 1,024 tokens;
 completions of 64 to 192 tokens. "off" computes every rollout as a row of its own; "auto" the prompt once.
 
 Model FLOPs are those of the algorithm, whatever the code does: 2 per weight and token forward and twice that backward
@@ -81,11 +81,11 @@ def model_flops(group: RolloutGroup, model: PreTrainedModel) -> float:
 
 
 def updater_for(model: PreTrainedModel, sharing: Any, precision: Precision) -> PolicyUpdater:
-    """Updates that move nothing."""
+    """Updates that move nothing, with micro-batches of the default number of tokens (a longer sequence is one)."""
     return PolicyUpdater(
         model, torch.optim.SGD(model.parameters(), lr=0.0), Accelerator(cpu=model.device.type == "cpu"),
         loss=LossConfig(), optimization=OptimizerConfig(learning_rate=1e-30), precision=precision, temperature=1.0,
-        trainer=TrainerConfig(prefix_sharing=sharing, max_tokens_per_micro_batch=2**20), pad_token_id=0, reference=None,
+        trainer=TrainerConfig(prefix_sharing=sharing), pad_token_id=0, reference=None,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from transformers import GenerationConfig
 
 from srl.advantage import compute_advantages, reward_std
 from srl.completion_rewards import Scoring, score
+from srl.compute_config import TrainerConfig
 from srl.config import LossConfig, OptimizerConfig, PromptConfig, RewardConfig, SamplingConfig
 from srl.dynamic_sampling import is_kept
 from srl.engines.transformers import render
@@ -195,7 +196,8 @@ def test_loss_gradient_and_step_are_the_librarys(one_file):
         if side == 0:
             updater = PolicyUpdater(
                 model, optimizer, Accelerator(cpu=True), loss=LossConfig(),
-                optimization=OptimizerConfig(learning_rate=one_file.LEARNING_RATE, micro_batch_size=5),
+                optimization=OptimizerConfig(learning_rate=one_file.LEARNING_RATE),
+                trainer=TrainerConfig(max_tokens_per_micro_batch=200),
                 precision="float32", temperature=1.0, pad_token_id=0, reference=None,
             )  # fmt: skip
             metrics = updater.update(groups, [compute_advantages(group.rewards) for group in groups], 1)

@@ -19,9 +19,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from test_update import chains, with_logprobs
 from tiny import example, random_groups, stage, tiny_policy, trainer
 
 from srl.advantage import compute_advantages
+from srl.compute_config import TrainerConfig
 from srl.config import LossConfig, OptimizerConfig, ScheduleConfig
 from srl.engines.scripted import ScriptedEngine
 from srl.errors import SRLError
@@ -32,12 +34,21 @@ from srl.update import PolicyUpdater
 NUM_PROCESSES = 2
 DEADLINE_SECONDS = 150
 UPDATE_CASES = {
-    "even": {"micro_batch_size": 4},
-    "uneven": {"micro_batch_size": 7},  # 15 rows are 8 and 7: two micro-batches against one
-    "clipped": {"micro_batch_size": 4, "max_grad_norm": 0.01},
-    "passes": {"micro_batch_size": 3, "passes_per_batch": 2},
+    "packed": {"trainer": TrainerConfig()},  # one micro-batch for each process
+    "packed, uneven": {"trainer": TrainerConfig(max_tokens_per_micro_batch=120)},
+    "packed by group": {"trainer": TrainerConfig(prefix_sharing="group", max_tokens_per_micro_batch=150)},
+    "padded": {"trainer": TrainerConfig(prefix_sharing="off")},
+    "padded, uneven": {"trainer": TrainerConfig(prefix_sharing="off", max_tokens_per_micro_batch=150)},
+    "one row each": {"trainer": TrainerConfig(max_tokens_per_micro_batch=1)},
+    "clipped": {"max_grad_norm": 0.01},
+    "passes": {"passes_per_batch": 2, "trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
+    "stale": {"trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
 }
 BETAS = {"passes": 0.1}
+UNEVEN = ("packed, uneven", "padded, uneven", "one row each")
+"""Here the processes have different numbers of micro-batches."""
+OF_THE_CUT = ("update/num_micro_batches", "update/computed_rate", "update/padding_rate")
+"""Metrics that depend on how many processes share the rows."""
 SIZES = (1, 2, 3, 5, 8)
 CONTINUED = ScheduleConfig(num_updates=5, validate_every=2, save_every=3, num_epochs=50)
 BROKEN_OFF = ScheduleConfig(num_updates=3, validate_every=2, save_every=3, num_epochs=50)
@@ -49,12 +60,14 @@ def make_updates(case: str) -> tuple[torch.Tensor, list[dict]]:
     model, _ = tiny_policy()
     before = torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
     settings = {"learning_rate": 0.5, "max_grad_norm": 1e9} | UPDATE_CASES[case]
+    settings_of_trainer = settings.pop("trainer", TrainerConfig())
     updater = PolicyUpdater(
         accelerator.prepare_model(model),
         accelerator.prepare_optimizer(torch.optim.SGD(model.parameters(), lr=0.0)),
         accelerator,
         loss=LossConfig(beta=BETAS.get(case, 0.0)),
         optimization=OptimizerConfig(**settings),
+        trainer=settings_of_trainer,
         precision="float32",
         temperature=1.0,
         pad_token_id=0,
@@ -62,21 +75,26 @@ def make_updates(case: str) -> tuple[torch.Tensor, list[dict]]:
     )
     metrics = []
     for number in (1, 2):
-        groups = random_groups(3, 5, seed=number)
-        metrics.append(updater.update(groups, [compute_advantages(group.rewards) for group in groups], number))
+        groups = [*chains(1, group_size=3, seed=number), *random_groups(2, 3, seed=number)]
+        stale = [False] * 5
+        if case == "stale":
+            groups, stale = with_logprobs(groups, tiny_policy(2)[0]), [True, False, False, True, False]
+        advantages = [compute_advantages(group.rewards) for group in groups]
+        metrics.append(updater.update(groups, advantages, number, off_policy=stale))
     after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     return after - before, metrics
 
 
-def update_one_rollout() -> str:
-    """The error of an update with fewer rollouts than processes, "" without one."""
+def update_that_fails(groups: list, **settings) -> str:
+    """The error of an update, "" without one."""
     model, _ = tiny_policy()
     updater = PolicyUpdater(
         model, torch.optim.SGD(model.parameters(), lr=0.0), Accelerator(cpu=True), loss=LossConfig(),
-        optimization=OptimizerConfig(), precision="float32", temperature=1.0, pad_token_id=0, reference=None,
+        optimization=OptimizerConfig(), trainer=TrainerConfig(), precision="float32", temperature=1.0, pad_token_id=0,
+        reference=None,
     )  # fmt: skip
     try:
-        updater.update(random_groups(1, 1), [[1.0]], 1)
+        updater.update(groups, [[1.0] * len(group.rollouts) for group in groups], 1, **settings)
     except SRLError as error:
         return str(error)
     return ""
@@ -140,7 +158,8 @@ def _work(folder: Path, rank: int) -> None:
     results = {
         "num_processes": Accelerator(cpu=True).num_processes,
         "updates": {case: make_updates(case) for case in UPDATE_CASES},
-        "one_rollout": update_one_rollout(),
+        "one_rollout": update_that_fails(random_groups(1, 1)),
+        "stale": update_that_fails(random_groups(4, 1), off_policy=[True, False, False, False]),
         "rolled_out": {size: roll_out(folder / "rolled-out", size) for size in SIZES},
         "one_prompt": roll_out_one_prompt(folder / "rolled-out"),
         "trained": train_break_off_and_resume(folder / "two"),
@@ -201,7 +220,26 @@ def test_the_update_is_that_of_one_process(results, case):
         other, other_metrics = result["updates"][case]
         torch.testing.assert_close(other, moved, rtol=1e-4, atol=2e-6 * float(moved.norm()))
         for ours, theirs in zip(metrics, other_metrics, strict=True):
-            assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-6)
+            assert set(ours) == set(theirs)
+            assert without_the_cut(theirs) == pytest.approx(without_the_cut(ours), rel=1e-4, abs=1e-6)
+
+
+def without_the_cut(metrics):
+    return {key: value for key, value in metrics.items() if key not in OF_THE_CUT and not key.startswith("time/")}
+
+
+def test_metrics_of_the_cut_are_sums_over_the_processes(results):
+    for case in UPDATE_CASES:
+        first, second = (result["updates"][case][1] for result in results)
+        for key in OF_THE_CUT:
+            assert [line.get(key) for line in first] == [line.get(key) for line in second]
+    for line in results[0]["updates"]["one row each"][1]:
+        assert line["update/num_micro_batches"] == 15
+        assert line["update/computed_rate"] == pytest.approx(1)
+    for case, number in (("packed", 2), ("padded", 2)):
+        assert [line["update/num_micro_batches"] for line in results[0]["updates"][case][1]] == [number, number]
+    for case in UNEVEN:  # in the first update
+        assert results[0]["updates"][case][1][0]["update/num_micro_batches"] % 2 == 1
 
 
 def test_all_processes_end_with_the_same_weights(results):
@@ -212,6 +250,11 @@ def test_all_processes_end_with_the_same_weights(results):
 
 def test_fewer_rollouts_than_processes_is_an_error_everywhere(results):
     assert all("fewer processes" in result["one_rollout"] for result in results)
+
+
+def test_one_stale_row_without_logprobs_is_an_error_everywhere(results):
+    """An error of the one process that has the row would leave the other waiting."""
+    assert all("max_staleness" in result["stale"] for result in results)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -232,9 +275,7 @@ def test_processes_sample_differently(results):
 
 def read_metrics(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [
-        {key: value for key, value in line.items() if key != "stage" and not key.startswith("time/")} for line in lines
-    ]
+    return [without_the_cut({key: value for key, value in line.items() if key != "stage"}) for line in lines]
 
 
 def test_a_run_is_that_of_one_process_also_when_resumed(results, tmp_path):

@@ -35,6 +35,11 @@ class TrainingRow:
     """Sampled by an older policy: the ratio of the objective compares with ``rollout_logprobs``."""
 
     @property
+    def is_comparable(self) -> bool:
+        """Whether the rollout's log-probabilities are known and this policy's own."""
+        return self.rollout_logprobs is not None and not self.is_stale
+
+    @property
     def num_tokens(self) -> int:
         """Prompt and completion together."""
         return len(self.prompt_ids) + len(self.completion_ids)

@@ -89,7 +89,15 @@ def sliding_window(model: PreTrainedModel) -> int | None:
     slides = any("sliding" in kind for kind in kinds) if kinds else getattr(config, "use_sliding_window", True)
     window = getattr(config, "sliding_window", None) if slides else None
     chunk = getattr(config, "attention_chunk_size", None) if any("chunked" in kind for kind in kinds) else None
-    return min((int(length) for length in (window, chunk) if length), default=None)
+    return min((int(length) for length in (window, chunk, _longest_of_rope(config)) if length), default=None)
+
+
+def _longest_of_rope(config: Any) -> int | None:
+    """From where rotary frequencies depend on the longest sequence of a batch, which so changes all the others."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in ("dynamic", "longrope"):
+        return None
+    return rope.get("original_max_position_embeddings") or config.max_position_embeddings
 
 
 def _agrees(run: Any, expected: torch.Tensor) -> bool:

@@ -44,7 +44,9 @@ class MicroBatch:
     is_stale: Tensor
     """[batch] True where an older policy sampled the row."""
     rollout_logprobs: Tensor | None
-    """[batch, completion], None from engines that do not say."""
+    """[batch, completion], 0 in rows of which the engine did not say; None where it said of none."""
+    is_comparable: Tensor
+    """[batch] True where the engine said the log-probabilities and this policy sampled the row."""
     old_logprobs: Tensor | None
     """[batch, completion], None when the update makes one pass: the policy's own are the old ones then."""
     reference_logprobs: Tensor | None
@@ -129,6 +131,9 @@ class PolicyUpdater:
         ``off_policy`` says of each group whether an older policy sampled it; such a group needs rollout logprobs.
         """
         rows = training_rows(groups, advantages, off_policy)
+        # Of all rows, not of this process's: an error of one process would leave the others waiting.
+        if any(row.is_stale and row.rollout_logprobs is None for row in rows):
+            raise SRLError("sampling.max_staleness needs an engine that returns the log-probabilities of its rollouts")
         layout = self._layout(rows)
         own = self._own_rows(rows, layout)
         chunks = cut(own, layout, max_tokens=self._trainer.max_tokens_per_micro_batch)
@@ -184,6 +189,7 @@ class PolicyUpdater:
             advantages=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
             is_stale=torch.tensor([row.is_stale for row in rows], device=device),
             rollout_logprobs=_rollout_logprobs(rows, tokens.completion_mask),
+            is_comparable=torch.tensor([row.is_comparable for row in rows], device=device),
             old_logprobs=self._fixed_logprobs(self._model, tokens) if several_passes else None,
             reference_logprobs=self._fixed_logprobs(self._reference, tokens) if self._reference is not None else None,
         )
@@ -230,7 +236,7 @@ class PolicyUpdater:
         value = cast("Tensor", norm).item()
         if not math.isfinite(value):
             raise SRLError(
-                f"update {update}: the gradient is not finite ({value}); no weight was changed. Lower the "
+                f"update {update}: the gradient is not finite ({value}); it changed no weight. Lower the "
                 "learning rate, or train in float32, and resume from the last checkpoint"
             )
         self._optimizer.step()
@@ -266,19 +272,17 @@ class PolicyUpdater:
             metrics["update/padding_rate"] = 1 - asked_by_all / computed_by_all
         if self._reference is not None:
             metrics["loss/kl"] = kl / (num_passes * len(rows))
-        fresh = [row for row in rows if row.rollout_logprobs is not None and not row.is_stale]
-        if fresh:
-            metrics["kl/rollout_policy"] = drift / (num_passes * sum(len(row.completion_ids) for row in fresh))
+        num_compared = sum(len(row.completion_ids) for row in rows if row.is_comparable)
+        if num_compared:
+            metrics["kl/rollout_policy"] = drift / (num_passes * num_compared)
         return metrics
 
 
 def _rollout_logprobs(rows: Sequence[TrainingRow], mask: Tensor) -> Tensor | None:
-    """[batch, completion] of the rollouts, 0 outside the mask; None where an engine did not say."""
-    if any(row.rollout_logprobs is None for row in rows):
-        if any(row.is_stale for row in rows):
-            raise SRLError("sampling.max_staleness needs an engine that returns the log-probabilities of its rollouts")
+    """[batch, completion] of the rollouts, 0 outside the mask and where an engine did not say."""
+    if all(row.rollout_logprobs is None for row in rows):
         return None
-    flat = [value for row in rows for value in row.rollout_logprobs or ()]
+    flat = [value for row in rows for value in row.rollout_logprobs or [0.0] * len(row.completion_ids)]
     padded = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
     return padded.masked_scatter(mask, torch.tensor(flat, dtype=torch.float32, device=mask.device))
 
@@ -287,6 +291,6 @@ def _drift(batch: MicroBatch, policy_logprobs: Tensor) -> Tensor:
     """[] sum over tokens of an estimate of KL(rollout || policy), of the rows that this policy sampled."""
     if batch.rollout_logprobs is None:
         return torch.zeros((), device=policy_logprobs.device)
-    counted = batch.tokens.completion_mask & ~batch.is_stale[:, None]
+    counted = batch.tokens.completion_mask & batch.is_comparable[:, None]
     difference = (policy_logprobs - batch.rollout_logprobs)[counted]
     return (difference.exp() - difference - 1).sum()  # unbiased, never negative (Schulman's k3)

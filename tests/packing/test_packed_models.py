@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import replace
 
 import pytest
 import torch
-from models import VOCABULARY, add_low_rank, branching_pairs, build
 from test_logprobs import one_by_one
+from tiny_models import VOCABULARY, add_low_rank, branching_pairs, build
 
 from srl.logprobs import completion_logprobs, pack_batch, packed_logprobs, pad_batch
 from srl.model_support import examine
@@ -215,6 +216,28 @@ def test_bfloat16_is_no_further_off_than_with_padding(name):
     assert off["padded"] > 1e-3  # bfloat16 it is
     assert off["packed"] <= 1.5 * off["padded"]
     assert gradient_off["packed"] <= 1.5 * gradient_off["padded"]
+
+
+class Noting:
+    """An attention of packed rows that remembers what it was asked."""
+
+    def __init__(self, attention):
+        self._attention, self.asked = attention, []
+
+    def attend(self, layer, query, key, value, scaling):
+        self.asked.append((layer, query.dtype, key.dtype, value.dtype, scaling))
+        return self._attention.attend(layer, query, key, value, scaling)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize("name", ["Qwen2ForCausalLM", "Qwen3ForCausalLM", "GemmaForCausalLM"])
+def test_attention_is_asked_layer_by_layer_in_the_number_format_of_the_pass(name, precision, dtype):
+    model = build(name).eval()
+    batch = pack_batch(branching_pairs())
+    noting = Noting(batch.attention)
+    with packed(model), autocast(torch.device("cpu"), precision), torch.no_grad():
+        packed_logprobs(model, replace(batch, attention=noting), temperature=1.0, head=None)
+    assert noting.asked == [(layer, dtype, dtype, dtype, pytest.approx(8**-0.5)) for layer in (0, 1)]
 
 
 @pytest.mark.parametrize("name", ["Qwen2ForCausalLM", "LlamaForCausalLM", "GemmaForCausalLM"])

@@ -26,8 +26,10 @@ PIECES = [
 ]
 """Prompts are made of these, so that they begin alike, contain one another and are equal."""
 
-prompts = st.lists(st.integers(0, len(PIECES) - 1), min_size=1, max_size=4).map(
-    lambda pieces: [token for piece in pieces for token in PIECES[piece]]
+prompts = st.builds(
+    lambda first, others: [token for piece in (*first, *others) for token in PIECES[piece]],
+    st.sampled_from([(), (4,), (4,), (5,)]),  # most begin alike
+    st.lists(st.integers(0, len(PIECES) - 1), min_size=1, max_size=3),
 )
 completions = st.lists(st.integers(5, 9), max_size=4)
 batches = st.lists(st.tuples(prompts, completions), min_size=1, max_size=9)
@@ -134,7 +136,7 @@ def test_within_groups_only(pairs):
 def test_a_trajectory_by_hand():
     """Three prompts of one chain, two completions each: the longest stands whole, the others branch off."""
     context = _tokens(7, 60)
-    pairs = [(context[:length] + [1, 2], [3, 4]) for length in (20, 40, 60) for _ in range(2)]
+    pairs = [([*context[:length], 1, 2], [3, 4]) for length in (20, 40, 60) for _ in range(2)]
     rows = pack(pairs)
     assert rows.num_tokens == (60 + 2) + 2 + 2 + 6 * 2
     # The completions of the longest come first, then what branches off latest.

@@ -154,7 +154,7 @@ class Decoder:
         free, starting, num_tokens = self._num_slots - len(self._rows), 0, 0
         chosen: list[PromptState] = []
         for prompt in self._waiting:
-            num_tokens += len(prompt.token_ids)
+            num_tokens += len(prompt.token_ids) if prompt.num_started == 0 else 0
             if starting >= free or (chosen and num_tokens > MAX_PREFILL_TOKENS):
                 break
             chosen.append(prompt)

@@ -49,6 +49,7 @@ def _interface(
     """What transformers calls; output [1, N, heads, size]."""
     attention: PackedAttention | None = options.get("packed")
     odd = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
+    odd += ["dropout"] if options.get("dropout") else []
     if attention is None or attention_mask is not None or odd:
         raise NotImplementedError(f"{type(module).__name__} needs {', '.join(odd) or 'a mask, or hands nothing on'}")
     kind = query.device.type
@@ -99,8 +100,8 @@ def attention_for(rows: PackedRows, device: torch.device) -> PackedAttention:
 def _say_once(kind: str) -> None:
     if kind == "cpu":
         logger.info(
-            "attention of packed rows on the CPU: dense blocks through torch's flash kernels, the fastest of those "
-            "measured in docs/performance.md"
+            "attention of packed rows on the CPU: dense blocks through torch's flash kernels; docs/performance.md has "
+            "the figures"
         )
     else:
         logger.info(

@@ -111,6 +111,7 @@ class _TokenLogprobs(torch.autograd.Function):
             elif grad_weight is not None:
                 grad_weight += grad.T @ states[part]
             del logits, grad
+        ctx.kept = None  # the loss, and with it this object, may live until the next micro-batch's
         return grad_hidden, grad_weight, grad_bias, None, None, None, None
 
 

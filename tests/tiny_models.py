@@ -31,7 +31,10 @@ _CONFIGS = {
     "OPTForCausalLM": ("OPTConfig", {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.0}),
     "GptOssForCausalLM": (
         "GptOssConfig",
-        {"head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1, "rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}, **_WINDOW},
+        {
+            "head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1, **_WINDOW,
+            "rope_parameters": {"rope_theta": 1e4, "rope_type": "default"},
+        },
     ),
     "Llama4ForCausalLM": (
         "Llama4TextConfig",
