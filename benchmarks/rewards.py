@@ -66,7 +66,6 @@ def stage_for(name: str, srl: StageConfig, rlvr: StageConfig, num_updates: int) 
         data=replace(srl.data, one_step=True, include_last_step=False),
         prompt=replace(srl.prompt, context_in="user"),
         sampling=replace(srl.sampling, max_completion_tokens=rlvr.sampling.max_completion_tokens),
-        optimizer=replace(srl.optimizer, micro_batch_size=rlvr.optimizer.micro_batch_size),
     )
 
 

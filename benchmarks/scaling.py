@@ -8,7 +8,7 @@ completions of 64 to 192 tokens. "off" computes every rollout as a row of its ow
 Model FLOPs are those of the algorithm, whatever the code does: 2 per weight and token forward and twice that backward
 for the layers (tokens that must be computed: the prompt once and every completion), the same for the output layer on
 the tokens that predict a completion, and 4 per head dimension for every pair of tokens that see each other. MFU divides
-them by the time and by the peak of a matrix product measured in the same run.
+them by the time and by the fastest of the matrix products that are measured between the shapes.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def peak_flops(device: str, precision: Precision) -> float:
 
 
 def measure(
-    shape: tuple[int, int], updaters: dict[str, PolicyUpdater], model: PreTrainedModel, peak: float, repetitions: int
+    shape: tuple[int, int], updaters: dict[str, PolicyUpdater], model: PreTrainedModel, repetitions: int
 ) -> dict[str, Any]:
     """Median seconds of each layout, in turns."""
     group = make_group(*shape, model.config.vocab_size)
@@ -125,7 +125,6 @@ def measure(
                 seconds.setdefault(name, []).append(time.perf_counter() - started)
             computed[name] = float(metrics["update/computed_rate"])
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    flops = model_flops(group, model)
     return {
         "prompt_tokens": shape[0],
         "group_size": shape[1],
@@ -134,8 +133,7 @@ def measure(
         "seconds": {name: round(value, 4) for name, value in medians.items()},
         "speedup": round(medians["off"] / medians["auto"], 2) if "off" in medians else None,
         "microseconds_per_computed_token": round(1e6 * medians["auto"] / (computed["auto"] * asked), 1),
-        "model_gflops": round(flops / 1e9, 1),
-        "mfu": {name: round(flops / value / peak, 3) for name, value in medians.items()},
+        "model_gflops": round(model_flops(group, model) / 1e9, 1),
     }
 
 
@@ -150,11 +148,14 @@ def main() -> None:
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(Qwen2Config(max_position_embeddings=16384, **SIZES[arguments.device]))
     model.to(arguments.device)  # pyright: ignore
-    peak = peak_flops(arguments.device, precision)
+    peak = 0.0
     updaters = {sharing: updater_for(model, sharing, precision) for sharing in ("off", "auto")}
     rows: list[dict[str, Any]] = []
     for shape in SHAPES:
-        rows.append(measure(shape, updaters, model, peak, arguments.repetitions))
+        rows.append(measure(shape, updaters, model, arguments.repetitions))
+        peak = max(peak, peak_flops(arguments.device, precision))  # between the shapes: other work may slow one down
+        for row in rows:
+            row["mfu"] = {name: round(row["model_gflops"] * 1e9 / of / peak, 3) for name, of in row["seconds"].items()}
         Console().print(rows[-1])
         summary = {
             "peak_gflops": round(peak / 1e9),

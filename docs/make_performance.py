@@ -56,6 +56,9 @@ def update_of(figures: dict[str, Any]) -> str:
     """Speed and memory of every side in every case."""
     text = ""
     for name, label in CASES.items():
+        if name not in figures["cases"]:
+            text += f"**{label[0].upper()}{label[1:]}**: not measured yet.\n\n"
+            continue
         case = figures["cases"][name]
         shape = case["shape"]
         prompt, completion = shape["prompt_tokens"], shape["completion_tokens"]

@@ -251,7 +251,7 @@ def test_off_policy_groups_without_logprobs_are_an_error_before_any_pass():
         updater.update(one_says, advantages_of(groups), 1, off_policy=[False, True])
     assert not optimizer.gradients
     assert not calls
-    updater.update(one_says, advantages_of(groups), 1)  # on policy nobody asks
+    updater.update(one_says, advantages_of(groups), 1, off_policy=[True, False])  # the stale one does say
     assert len(optimizer.gradients) == 1
 
 
@@ -370,6 +370,20 @@ def test_rows_beyond_a_window_and_models_that_cannot_share_use_padded_rows(name)
             assert ("update/padding_rate" in metrics) == (sharing == "off" or not packs)
             found += optimizer.gradients
         assert_same_gradient(*found)
+
+
+@pytest.mark.parametrize(("length", "packs"), [(64, True), (65, False)])
+def test_a_row_as_long_as_the_window_is_packed_and_a_longer_one_is_not(length, packs):
+    (group,) = random_groups(1, 4, vocab_size=90)
+    longest = max(len(rollout.completion.token_ids) for rollout in group.rollouts)
+    group = replace(group, prompt_token_ids=tuple(random.Random(1).choices(range(5, 90), k=length - longest)))
+    found = []
+    for sharing in ("auto", "off"):
+        updater, optimizer = make_updater(build("MistralForCausalLM"), trainer=TrainerConfig(prefix_sharing=sharing))
+        metrics = updater.update([group], advantages_of([group]), 1)
+        assert ("update/padding_rate" in metrics) == (sharing == "off" or not packs)
+        found += optimizer.gradients
+    assert_same_gradient(*found)
 
 
 def test_low_rank_terms_of_a_frozen_model():
