@@ -36,7 +36,7 @@ PROMPT_LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)
 GROUP_SIZES = (2, 4, 8, 16, 32)
 SHAPES = [(length, 8) for length in PROMPT_LENGTHS] + [(1024, size) for size in GROUP_SIZES if size != 8]
 COMPLETION_LENGTHS = (64, 192)
-MAX_PADDED_TOKENS = 40_000
+MAX_PADDED_TOKENS = 18_000
 """Padded rows of more tokens are not run: they take minutes and the memory of the whole machine."""
 SIZES = {
     "cpu": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
