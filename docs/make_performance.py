@@ -48,7 +48,7 @@ def measured_at(figures: dict[str, Any]) -> str:
     where = "a CPU" if hardware["device"] == "cpu" else hardware["device"]
     return (
         f"`python benchmarks/{about['command']}` at commit {about['git']['commit'][:10]}, {about['started'][:10]}, "
-        f"{hardware['cpu_count']} cores, {where}; {packages}.\n"
+        f"{hardware['num_threads']} of {hardware['cpu_count']} cores, {where}; {packages}.\n"
     )
 
 
@@ -57,7 +57,7 @@ def update_of(figures: dict[str, Any]) -> str:
     text = ""
     for name, label in CASES.items():
         if name not in figures["cases"]:
-            text += f"**{label[0].upper()}{label[1:]}**: not measured yet.\n\n"
+            text += f"**{label[0].upper()}{label[1:]}**: not measured; an update of two groups takes TRL minutes.\n\n"
             continue
         case = figures["cases"][name]
         shape = case["shape"]
@@ -73,7 +73,7 @@ def update_of(figures: dict[str, Any]) -> str:
         rows.append(["TRL 1.16, one row at a time", "", "", f"{lean:,.0f}", f"{lean / peaks['trl']:.2f}x"])
         rows.append(["on a GPU", "", "", "", ""])
         text += (
-            f"**{label[0].upper()}{label[1:]}**: {shape['num_groups']} groups of 8, prompts of {prompt[0]:,} to "
+            f"**{label[0].upper()}{label[1:]}**: groups of 8: {shape['num_groups']}, prompts of {prompt[0]:,} to "
             f"{prompt[-1]:,} tokens, completions of {completion[0]} to {completion[-1]}. TRL's fastest "
             f"micro-batch has {case['trl_rows']} rows.\n\n"
         )
@@ -138,12 +138,13 @@ def end_to_end_of(figures: dict[str, Any]) -> str:
         for side, label in (("trl", "TRL 1.16"), ("ours", "ours"))
     ]
     of = figures["summary"]
-    rows.append(["", f"{of['vs_trl']:.2f}x", f"{of['rollout_vs_trl']:.2f}x", f"{of['update_vs_trl']:.2f}x"])
     rows.append(["on a GPU", "", "", ""])
     settings = figures["settings"]
     note = (
         f"Seconds, medians over {settings['num_updates'] - 1} updates of {settings['repetitions']} runs each, "
-        f"{settings['groups_per_update']} groups of {settings['group_size']}. Mean reward of the last update: ours "
+        f"{settings['groups_per_update']} groups of {settings['group_size']}. The ratio is {of['vs_trl']:.1f}x, the "
+        f"median of the repetitions' ({of['min_vs_trl']:.1f}x to {of['max_vs_trl']:.1f}x: other work slowed "
+        f"single ones down, on either side). Mean reward of the last update: ours "
         f"{of['last_reward']:.2f}, TRL {of['last_reward_trl']:.2f}.\n"
     )
     return (

@@ -40,6 +40,7 @@ WARNINGS = "warnings.jsonl"
 RECORDED_PACKAGES = (
     "torch",
     "transformers",
+    "trl",
     "accelerate",
     "tokenizers",
     "datasets",
