@@ -31,7 +31,8 @@ class TrainerConfig:
 or the steps that the examples of a trajectory have in common. group: only the prompt of a group. off: every rollout \
 is a padded row of its own. Models that cannot share fall back to padded rows with a warning."""
     max_tokens_per_micro_batch: int = 8192
-    """Tokens of one forward and backward pass, shared ones counted once and padding counted, too."""
+    """Tokens of one forward and backward pass, shared ones counted once and padding, too. A longer sequence is a pass \
+of its own, and shares nothing: keep it above prompt and completion."""
 
     def __post_init__(self) -> None:
         require(self.max_tokens_per_micro_batch >= 1, "trainer.max_tokens_per_micro_batch must be at least 1")
