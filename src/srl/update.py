@@ -28,7 +28,7 @@ from srl.logprobs import PackedBatch, TokenBatch, completion_logprobs, pack_batc
 from srl.loss import policy_loss
 from srl.metrics import Metrics
 from srl.micro_batches import Layout, TrainingRow, cut, num_computed, own_share, training_rows
-from srl.model_support import Support, examine
+from srl.model_support import examine
 from srl.packing.attention import packed
 from srl.policy import Precision, autocast
 from srl.types import RolloutGroup
@@ -112,11 +112,6 @@ class PolicyUpdater:
         self._heads = {id(model): self._support.head}
         if reference is not None:
             self._heads[id(reference)] = examine(cast("Any", reference), tries_packing=False).head
-
-    @property
-    def support(self) -> Support:
-        """What the policy can be run with."""
-        return self._support
 
     def update(
         self,

@@ -74,11 +74,6 @@ class PackedRows:
         """N, the tokens of the row."""
         return len(self.token_ids)
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest sequence."""
-        return int(self.positions.max()) + 1
-
 
 def pack(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, across_prompts: bool = True) -> PackedRows:
     """Pack (prompt, completion) pairs; prompts have at least one token, completions may be empty.
