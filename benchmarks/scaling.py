@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="file to write")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--device", choices=list(SIZES), default="cpu")
+    parser.add_argument("--longest", type=int, default=max(PROMPT_LENGTHS), help="leave longer prompts out")
     arguments = parser.parse_args()
     about = environment({"device": arguments.device, "num_threads": torch.get_num_threads()})
     precision: Precision = "float32" if arguments.device == "cpu" else "bfloat16"
@@ -151,7 +152,7 @@ def main() -> None:
     peak = 0.0
     updaters = {sharing: updater_for(model, sharing, precision) for sharing in ("off", "auto")}
     rows: list[dict[str, Any]] = []
-    for shape in SHAPES:
+    for shape in (shape for shape in SHAPES if shape[0] <= arguments.longest):
         rows.append(measure(shape, updaters, model, arguments.repetitions))
         peak = max(peak, peak_flops(arguments.device, precision))  # between the shapes: other work may slow one down
         for row in rows:
