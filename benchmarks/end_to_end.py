@@ -44,8 +44,9 @@ from srl.policy import load_policy
 from srl.quickstart.run import prepare, quickstart_config
 from srl.run_dir import RunDir, environment, write_json
 from srl.seeds import derive_seed
+from srl.stage import Stage
 from srl.stage_data import build_stage
-from srl.trainer import Stage, Trainer
+from srl.trainer import Trainer
 from srl.types import Completion
 
 STAGE = "srl"

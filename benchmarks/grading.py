@@ -166,16 +166,15 @@ def measure_overlap(num_problems: int, repeats: int) -> dict[str, Any]:
     from srl.completion_rewards import Scoring
     from srl.engines.transformers import TransformersEngine
     from srl.prompts import solve_prompt
-    from srl.quickstart.base import BASE_MODEL_FOLDER
-    from srl.quickstart.task import QUICKSTART_TEXTS, make_problems
     from srl.rollouts import roll_out
+    from srl.tasks import CHAINS
     from srl.types import TrainingExample
 
     torch.set_num_threads(1)
-    engine = TransformersEngine.from_pretrained(str(BASE_MODEL_FOLDER), batch_size=ENGINE_BATCH)
+    engine = TransformersEngine.from_pretrained(str(CHAINS.base_folder), batch_size=ENGINE_BATCH)
     examples = [
-        TrainingExample(example_id=str(k), prompt=solve_prompt(item.problem, texts=QUICKSTART_TEXTS), target="0")
-        for k, item in enumerate(make_problems("train", num_problems, seed=0))
+        TrainingExample(example_id=str(k), prompt=solve_prompt(item.problem, texts=CHAINS.texts), target="0")
+        for k, item in enumerate(CHAINS.make_problems("train", num_problems, 0))
     ]
     sampling = SamplingParams(temperature=1.0, max_completion_tokens=288)
 

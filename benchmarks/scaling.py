@@ -26,9 +26,9 @@ from rich.console import Console
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from srl.compute_config import TrainerConfig
-from srl.config import LossConfig, OptimizerConfig
 from srl.policy import Precision
 from srl.run_dir import environment, write_json
+from srl.training_config import LossConfig, OptimizerConfig
 from srl.types import ChatPrompt, Completion, ParsedCompletion, ParseStatus, Rollout, RolloutGroup, TrainingExample
 from srl.update import PolicyUpdater
 

@@ -32,11 +32,13 @@ from typing import Any, Literal
 
 from transformers import Qwen2Tokenizer
 
-from srl.config import DataConfig, PromptConfig, SamplingConfig, StageConfig
+from srl.config import StageConfig
+from srl.data_config import DataConfig, PromptConfig
 from srl.engines.transformers import render
 from srl.parsing import THINK_CLOSE, THINK_OPEN, parse_step
-from srl.quickstart.tiny_model import train_tokenizer
 from srl.stage_data import build_stage, fit_prompts
+from srl.tasks.tiny_model import train_tokenizer
+from srl.training_config import SamplingConfig
 from srl.trajectories.reader import read_trajectories
 from srl.types import (
     ChatPrompt,

@@ -33,14 +33,14 @@ from agent_pairs import agent_pairs
 from scipy.stats import rankdata
 from similarity_pairs import SEED, LabelledPair, math_pairs
 
-import srl
 from srl.reward_config import RewardConfig
 from srl.rewards.choice import build_reward
 from srl.rewards.shaping import many_of
 from srl.run_dir import environment, write_json
+from srl.tasks import CHAINS
 from srl.types import Reward, Ungraded
 
-BASE_MODEL = str(Path(srl.__file__).parent / "quickstart" / "base_model")
+BASE_MODEL = str(CHAINS.base_folder)
 THRESHOLDS = (0.4, 0.9)
 SETTINGS: dict[str, RewardConfig] = {
     "sequence": RewardConfig(),

@@ -22,7 +22,7 @@ from trl_baseline import build_trainer, loss_and_backward
 
 from srl.advantage import compute_advantages
 from srl.compute_config import TrainerConfig
-from srl.config import LossConfig, OptimizerConfig
+from srl.training_config import LossConfig, OptimizerConfig
 from srl.types import RolloutGroup
 from srl.update import PolicyUpdater
 

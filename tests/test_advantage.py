@@ -35,3 +35,16 @@ def test_a_constant_changes_nothing_and_a_scale_hardly_anything(values, constant
     advantages = np.array(compute_advantages(values))
     np.testing.assert_allclose(compute_advantages([value + constant for value in values]), advantages, atol=1e-6)
     np.testing.assert_allclose(compute_advantages([value * scale for value in values]), advantages, atol=5e-3)
+
+
+@given(rewards)
+def test_without_the_division_advantages_are_distances_from_the_mean(values):
+    advantages = compute_advantages(values, scale_by_std=False)
+    np.testing.assert_allclose(advantages, np.array(values) - np.mean(values), atol=1e-12)
+    assume(np.std(values) > 0.01)
+    np.testing.assert_allclose(np.array(advantages) / np.std(values), compute_advantages(values), rtol=2e-4)
+
+
+@given(st.floats(-1, 1), st.integers(2, 16))
+def test_a_flat_group_has_none_without_the_division_either(value, size):
+    assert compute_advantages([value] * size, scale_by_std=False) == [0.0] * size

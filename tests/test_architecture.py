@@ -11,19 +11,22 @@ SOURCE = Path(__file__).parents[1] / "src" / "srl"
 IMPURE = {
     "packing.attention", "packing.flex", "packing.head", "logprobs", "model_support",
     "engines.decoding", "engines.kv_store", "engines.plain_generation", "engines.sampling", "engines.stops",
-    "engines.transformers", "policy", "loss", "update", "checkpoint", "collect", "trainer",
-    "token_lengths", "stage_data", "stages", "dry_run",
+    "engines.transformers", "policy", "loss", "update", "checkpoint", "collect", "selection", "trainer",
+    "token_lengths", "stage_data", "sft.tokens", "sft.rows", "sft.progress", "sft.train", "stages", "dry_run",
     "rewards.matching",  # compiled by numba; what compares texts imports it when it compares
-    "quickstart.tiny_model", "quickstart.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
+    "tasks.tiny_model", "tasks.pretraining", "tasks.shell.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
+    "study.one_run",
 }  # fmt: skip
 ORDER = [
-    "errors", "whole_file", "histogram", "types", "seeds", "parsing", "prompts", "context", "chat_api",
-    "reward_config", "compute_config", "config", "recipe",
-    "trajectories", "overlap", "examples", "decomposition", "example_store", "training_examples", "rewards",
-    "rewriting", "packing", "logprobs", "model_support", "engines", "outcome_gate", "completion_rewards", "rollouts",
-    "scoring", "advantage", "dynamic_sampling", "example_stream", "collect", "signals", "metrics", "run_dir", "display",
-    "policy", "loss", "micro_batches", "update", "checkpoint", "trainer", "token_lengths", "stage_data", "stages",
-    "dry_run", "inspection", "evaluation", "saved_run", "diagnosis", "report", "quickstart", "cli",
+    "errors", "whole_file", "histogram", "types", "seeds", "sandbox", "parsing", "prompts", "context", "chat_api",
+    "reward_config", "compute_config", "data_config", "training_config", "config", "recipe", "trajectories",
+    "overlap", "examples", "decomposition", "example_store", "training_examples", "taught_examples", "rewards",
+    "rewriting", "packing", "logprobs", "model_support", "engines", "outcome_gate", "completion_rewards",
+    "rollouts", "scoring", "advantage", "dynamic_sampling", "example_stream", "interleaved_stream", "curriculum",
+    "own_steps", "collect", "signals", "metrics", "run_dir", "selection", "display", "evaluation", "validation",
+    "stage", "policy", "loss", "micro_batches", "update", "checkpoint", "trainer", "token_lengths", "stage_data",
+    "sft", "stages", "dry_run", "inspection", "saved_run", "diagnosis", "report", "tasks", "quickstart", "study",
+    "cli",
 ]  # fmt: skip
 ALLOWED_BACKWARD = {
     ("engines", "policy"),  # the transformers engine loads models like the trainer does

@@ -22,7 +22,7 @@ from srl.context import (
 )
 from srl.errors import ConfigError
 from srl.prompts import DEFAULT_TEXTS, step_prompt
-from srl.quickstart.tiny_model import train_tokenizer
+from srl.tasks.tiny_model import train_tokenizer
 from srl.types import Source, StepExample
 
 MARKER = DEFAULT_TEXTS.agent_cut_marker

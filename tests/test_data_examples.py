@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl.quickstart.tiny_model import train_tokenizer
+from srl.tasks.tiny_model import train_tokenizer
 from srl.trajectories.formats import FORMATS, format_of
 from srl.trajectories.reader import read_trajectories
 from srl.trajectories.rows import Row, read_rows

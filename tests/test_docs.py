@@ -22,7 +22,7 @@ from srl.types import ParseStatus, Problem, SamplingParams, Source, StepExample
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "srl"
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 
 

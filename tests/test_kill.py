@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from srl.quickstart.base import BASE_MODEL_FOLDER
-from srl.quickstart.task import make_problems, write_trajectories
+from srl.tasks import CHAINS
+from srl.tasks.chains import make_problems
+from srl.tasks.task import write_trajectories
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
 SMALL = {
@@ -23,7 +24,7 @@ SMALL = {
 
 
 def command(run_dir, data, *flags):
-    arguments = ["--run-dir", run_dir, "--model.path", BASE_MODEL_FOLDER, *flags]
+    arguments = ["--run-dir", run_dir, "--model.path", CHAINS.base_folder, *flags]
     for stage in ("srl", "rlvr"):
         arguments += [f"--stages.{stage}.data.train", data / "train.jsonl"]
         arguments += [f"--stages.{stage}.data.validation", data / "validation.jsonl"]

@@ -19,15 +19,19 @@ from transformers import GenerationConfig
 from srl.advantage import compute_advantages, reward_std
 from srl.completion_rewards import Scoring, score
 from srl.compute_config import TrainerConfig
-from srl.config import LossConfig, OptimizerConfig, PromptConfig, RewardConfig, SamplingConfig
+from srl.data_config import PromptConfig
 from srl.dynamic_sampling import is_kept
 from srl.engines.transformers import render
 from srl.example_store import load_examples
 from srl.examples import ExampleSettings
 from srl.parsing import parse_step
 from srl.prompts import step_prompt
-from srl.quickstart.task import QUICKSTART_TEXTS, make_problems, write_trajectories
+from srl.reward_config import RewardConfig
 from srl.rewards.similarity import similarity_reward
+from srl.tasks.chains import make_problems
+from srl.tasks.task import write_trajectories
+from srl.tasks.texts import TASK_TEXTS
+from srl.training_config import LossConfig, OptimizerConfig, SamplingConfig
 from srl.trajectories.segment import split_steps
 from srl.types import ChatPrompt, Completion, ParsedCompletion, ParseStatus, Rollout, RolloutGroup, TrainingExample
 from srl.update import PolicyUpdater
@@ -99,7 +103,7 @@ def test_examples_and_prompts_are_the_librarys(one_file, data):
     theirs = one_file.read_examples(data)
     assert len(ours) == len(theirs) > 70
     for our, their in zip(ours, theirs, strict=True):
-        prompt = step_prompt(our, context_in="user", title_in_prompt=False, texts=QUICKSTART_TEXTS)
+        prompt = step_prompt(our, context_in="user", title_in_prompt=False, texts=TASK_TEXTS)
         assert one_file.render_prompt(their, tokenizer) == render(prompt, tokenizer)
         assert their.target_action == our.target_action
 

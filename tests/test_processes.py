@@ -13,21 +13,23 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from test_loss_variants import MAX_COMPLETION_TOKENS, VARIANTS
 from test_update import chains, with_logprobs
 from tiny import example, random_groups, stage, tiny_policy, trainer
 
 from srl.advantage import compute_advantages
 from srl.compute_config import TrainerConfig
-from srl.config import LossConfig, OptimizerConfig, ScheduleConfig
 from srl.engines.scripted import ScriptedEngine
 from srl.errors import SRLError
 from srl.policy import load_policy
+from srl.training_config import LossConfig, OptimizerConfig, ScheduleConfig
 from srl.types import TrainingExample
 from srl.update import PolicyUpdater
 
@@ -43,8 +45,22 @@ UPDATE_CASES = {
     "clipped": {"max_grad_norm": 0.01},
     "passes": {"passes_per_batch": 2, "trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
     "stale": {"trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
+    "dapo": {"trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
+    "dapo, padded": {"trainer": TrainerConfig(prefix_sharing="off")},
+    "dr_grpo": {"trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
+    "gspo": {"trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
+    "cispo": {"trainer": TrainerConfig(max_tokens_per_micro_batch=100)},
 }
-BETAS = {"passes": 0.1}
+STALE = ("stale", "dapo", "gspo", "cispo")
+"""Here older policies sampled some groups, so that ratios differ from 1."""
+LOSSES = {
+    "passes": LossConfig(beta=0.1),
+    "dapo": replace(VARIANTS["dapo"], beta=0.1),
+    "dapo, padded": VARIANTS["dapo"],
+    "dr_grpo": VARIANTS["dr_grpo"],
+    "gspo": VARIANTS["gspo"],
+    "cispo": VARIANTS["cispo"],
+}
 UNEVEN = ("packed, uneven", "padded, uneven", "one row each")
 """Here the processes have different numbers of micro-batches."""
 OF_THE_CUT = ("update/num_micro_batches", "update/computed_rate", "update/padding_rate")
@@ -61,23 +77,25 @@ def make_updates(case: str) -> tuple[torch.Tensor, list[dict]]:
     before = torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
     settings = {"learning_rate": 0.5, "max_grad_norm": 1e9} | UPDATE_CASES[case]
     settings_of_trainer = settings.pop("trainer", TrainerConfig())
+    loss = LOSSES.get(case, LossConfig())
     updater = PolicyUpdater(
         accelerator.prepare_model(model),
         accelerator.prepare_optimizer(torch.optim.SGD(model.parameters(), lr=0.0)),
         accelerator,
-        loss=LossConfig(beta=BETAS.get(case, 0.0)),
+        loss=loss,
         optimization=OptimizerConfig(**settings),
         trainer=settings_of_trainer,
         precision="float32",
         temperature=1.0,
         pad_token_id=0,
-        reference=tiny_policy(1)[0] if case in BETAS else None,
+        reference=tiny_policy(1)[0] if loss.beta else None,
+        max_completion_tokens=MAX_COMPLETION_TOKENS,
     )
     metrics = []
     for number in (1, 2):
         groups = [*chains(1, group_size=3, seed=number), *random_groups(2, 3, seed=number)]
         stale = [False] * 5
-        if case == "stale":
+        if case in STALE:
             groups, stale = with_logprobs(groups, tiny_policy(2)[0]), [True, False, False, True, False]
         advantages = [compute_advantages(group.rewards) for group in groups]
         metrics.append(updater.update(groups, advantages, number, off_policy=stale))

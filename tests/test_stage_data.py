@@ -12,7 +12,8 @@ import pytest
 from tiny import tiny_policy
 
 from srl import token_lengths
-from srl.config import DataConfig, PromptConfig, SamplingConfig, StageConfig
+from srl.config import StageConfig
+from srl.data_config import DataConfig, InterleaveConfig, PromptConfig
 from srl.decomposition.run import decompose
 from srl.engines.transformers import render
 from srl.errors import ConfigError, DataError
@@ -21,6 +22,7 @@ from srl.prompts import PromptTexts
 from srl.reward_config import RewardConfig
 from srl.stage_data import StageData, build_stage, fit_prompts
 from srl.token_lengths import CACHE_FOLDER, UNUSABLE, prompt_lengths, tokenizer_hash
+from srl.training_config import SamplingConfig, ScheduleConfig
 from srl.training_examples import TrainingExamples
 from srl.types import StepExample
 
@@ -78,7 +80,7 @@ def test_one_step_asks_for_the_whole_solution(solutions: str) -> None:
 
 
 def test_reverse_starts_continue_the_experts_steps(solutions: str) -> None:
-    stage = stage_of(solutions, "rlvr", starts="expert_steps").stage
+    stage = stage_of(solutions, "rlvr", starts="mixed").stage
     assert [example.example_id for example in stage.training] == [f"t{n}#{k}" for n in range(6) for k in range(3)]
     first, second, third = stage.training[:3]
     assert (first.prompt.assistant_prefix, first.target) == ("", "4")
@@ -104,7 +106,7 @@ def test_a_final_answer_is_not_asked_of_agents(logs: str) -> None:
     place = Path(logs).with_name("steps.jsonl")
     decompose(logs, place)
     place.write_text(place.read_text().replace('"answer": null', '"answer": "7"'))
-    for starts in ("problem", "expert_steps"):
+    for starts in ("problem", "mixed"):
         with pytest.raises(DataError, match='kind = "srl"'):
             stage_of(str(place), "rlvr", starts=starts)
 
@@ -307,3 +309,130 @@ def test_stored_examples_are_drawn_by_trajectory(solutions: str) -> None:
     starts = [place for place, (_, step_index) in enumerate(drawn) if step_index == 0]
     assert len(starts) == len({trajectory_id for trajectory_id, _ in drawn}) > 1
     assert all(after[1] == 0 or after == (before[0], before[1] + 1) for before, after in pairwise(drawn))
+
+
+def mixed(source: str, *, prompt: PromptConfig | None = None, **data: Any) -> StageData:
+    config = StageConfig(
+        kind="srl",
+        data=DataConfig(train=source, **({"num_validation_trajectories": 2} | data)),
+        interleave=InterleaveConfig(first_share=0.5, last_share=0.5),
+        prompt=prompt or PromptConfig(texts=TEXTS),
+        sampling=SamplingConfig(max_completion_tokens=32),
+    )
+    return build_stage("s", config, seed=0)
+
+
+def without_answers(source: str, number: int) -> None:
+    """Cut the last step, and with it the answer, off the first solutions."""
+    rows = [json.loads(line) for line in Path(source).read_text().splitlines()]
+    for row in rows[:number]:
+        row["solution"] = row["solution"].partition("3. ")[0]
+    Path(source).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_whole_problems_stand_beside_the_steps_and_are_scored_by_their_answers(solutions: str) -> None:
+    without_answers(solutions, 1)
+    data = mixed(solutions)
+    stage = data.stage
+    held_out = {example.step.trajectory_id for example in stage.validation if example.step is not None}
+    assert len(held_out) == 2
+    wanted = [f"t{n}" for n in range(6) if f"t{n}" not in held_out and n > 0]
+    assert [example.example_id for example in stage.problems] == [f"{name}#problem" for name in wanted]
+    assert data.dropped == ({"problem_without_answer": 1} if "t0" not in held_out else {})
+    assert {example.example_id.partition("#")[0] for example in stage.training} >= set(wanted)
+    for example in stage.problems:
+        n = int(example.example_id[1])
+        assert example.is_problem
+        assert [message["content"] for message in example.prompt.messages] == ["solve", f"What is (2+{n})*2?"]
+        assert (example.prompt.assistant_prefix, example.target) == ("", str(4 + 2 * n))
+    assert not any(example.is_problem for example in [*stage.training, *stage.validation])
+    by_answer = stage.scoring.problems
+    assert by_answer is not None
+    assert (stage.scoring.format_penalty, by_answer.format_penalty) == (-1.0, 0.0)
+    assert by_answer.parse("<think>a</think>x<think>b</think>y", "stop").action == "xy"
+    assert by_answer.reward("so \\boxed{8}", "8") == 1.0
+    assert stage_of(solutions).stage.scoring.problems is None
+    assert stage_of(solutions).stage.problems == ()
+
+
+def test_whole_solutions_and_problems_of_a_trajectory_have_ids_of_their_own(solutions: str) -> None:
+    """With one id for both, what is given back would come twice."""
+    stage = mixed(solutions, one_step=True).stage
+    assert len(stage.problems) == len(stage.training) == 4
+    assert not {example.example_id for example in stage.problems} & {example.example_id for example in stage.training}
+
+
+def test_problems_need_answers(solutions: str, logs: str) -> None:
+    without_answers(solutions, 6)
+    for source in (solutions, logs):
+        with pytest.raises(DataError, match=r"has no final answer, and \[interleave\] asks for whole problems"):
+            mixed(source, num_validation_trajectories=1)
+
+
+def test_problems_that_do_not_fit_are_left_out_and_none_at_all_is_an_error(solutions: str) -> None:
+    model, tokenizer = tiny_policy()
+    data = mixed(solutions, prompt=PromptConfig(texts=PromptTexts(step_system="next", solve_system="s" * 40)))
+    _, lengths = fit_prompts(data, model.config, tokenizer, save_lengths=False)
+    rendered = [render(example.prompt, tokenizer) for example in data.stage.problems]
+    counted = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in rendered]
+    assert max(counted) < max(lengths) + 40
+    model.config.max_position_embeddings = max(*lengths, *counted) + 32
+    fitted, _ = fit_prompts(data, model.config, tokenizer, save_lengths=False)
+    assert len(fitted.stage.problems) == 4
+    model.config.max_position_embeddings = min(counted) + 31
+    with pytest.raises(ConfigError, match=r"no whole problem of \[interleave\] fits into"):
+        fit_prompts(data, model.config, tokenizer, save_lengths=False)
+
+
+def solving(source: str, kind: str = "srl", number: int = 2, **data: Any) -> StageData:
+    config = StageConfig(
+        kind=kind,  # type: ignore[arg-type]
+        data=DataConfig(train=source, **({"num_validation_trajectories": 3} | data)),
+        prompt=PromptConfig(texts=TEXTS, context_in="assistant"),
+        sampling=SamplingConfig(max_completion_tokens=32),
+        schedule=ScheduleConfig(num_validation_problems=number, num_validation_examples=1),
+    )
+    return build_stage("s", config, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["srl", "rlvr"])
+def test_validation_solves_held_out_problems_with_an_answer(solutions: str, kind: str) -> None:
+    for number in (2, 3, 99):
+        stage = solving(solutions, kind, number).stage
+        solved = stage.validation_problems
+        assert solved is not None
+        assert len(solved.problems) == min(number, 3)  # whatever the number of validation examples
+        trained = {example.step.trajectory_id for example in stage.training if example.step is not None}
+        for problem in solved.problems:
+            n = int(problem.problem_id[1])
+            assert problem.problem_id not in trained
+            assert (problem.problem, problem.answer) == (f"What is (2+{n})*2?", str(4 + 2 * n))
+        assert (solved.context_in, solved.texts, solved.max_completion_tokens) == ("assistant", TEXTS, 32)
+        assert solved.max_steps == 2 * 3
+    assert stage_of(solutions).stage.validation_problems is None
+
+
+def test_validation_by_solving_needs_held_out_answers(solutions: str, logs: str) -> None:
+    with pytest.raises(DataError, match="no held-out problem has a final answer"):
+        solving(solutions, num_validation_trajectories=0)
+    without_answers(solutions, 6)
+    with pytest.raises(DataError, match="no held-out problem has a final answer"):
+        solving(solutions)
+
+
+def test_validation_problems_that_do_not_fit_are_left_out(solutions: str) -> None:
+    """The engine would refuse them in the middle of the training."""
+    rows = [json.loads(line) for line in Path(solutions).read_text().splitlines()]
+    rows[1]["problem"] += " Think" * 40
+    validation = Path(solutions).with_name("validation.jsonl")
+    validation.write_text("".join(json.dumps(row | {"problem": "V: " + row["problem"]}) + "\n" for row in rows))
+    model, tokenizer = tiny_policy()
+    data = solving(solutions, number=6, validation=str(validation), num_validation_trajectories=60)
+    model.config.max_position_embeddings = 160
+    fitted, _ = fit_prompts(data, model.config, tokenizer, save_lengths=False)
+    solved = fitted.stage.validation_problems
+    assert solved is not None
+    assert [problem.problem_id for problem in solved.problems] == ["t0", "t2", "t3", "t4", "t5"]
+    assert solved.max_prompt_tokens == 160 - 32
+    assert fitted.dropped["validation_problem_too_long"] == 1
+    assert fitted.stage.max_prompt_tokens == 160 - 32

@@ -10,14 +10,17 @@ from safetensors.torch import load_file
 from tiny import tiny_policy
 
 from srl import scoring as scoring_module
-from srl.config import DataConfig, ModelConfig, OptimizerConfig, PromptConfig, RunConfig, SamplingConfig, ScheduleConfig
+from srl.compute_config import ModelConfig
+from srl.config import RunConfig
 from srl.config import StageConfig as Config
+from srl.data_config import DataConfig, PromptConfig
 from srl.engines.transformers import TransformersEngine
 from srl.errors import ConfigError, DataError, RunDirError
 from srl.prompts import PromptTexts
-from srl.quickstart.tiny_model import save
 from srl.stage_data import build_stage, fit_prompts
 from srl.stages import run_recipe
+from srl.tasks.tiny_model import save
+from srl.training_config import OptimizerConfig, SamplingConfig, ScheduleConfig
 
 SOLUTION = "1. **Add** 2+{n}={s}\n\n2. **Double** {s}*2={d}\n\n3. **Conclude** The answer is \\boxed{{{d}}}."
 

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from tiny import KilledError, MortalEngine, example, group, stage, tiny_policy, trainer
 
 from srl.advantage import compute_advantages
-from srl.config import OptimizerConfig, SamplingConfig, ScheduleConfig
 from srl.engines.scripted import ScriptedEngine
 from srl.engines.transformers import TransformersEngine
 from srl.errors import DataError, SamplingError, SRLError
@@ -21,6 +20,7 @@ from srl.outcome_gate import OutcomeGate
 from srl.policy import load_policy
 from srl.rewards.similarity import similarity_reward
 from srl.run_dir import RunDir
+from srl.training_config import OptimizerConfig, SamplingConfig, ScheduleConfig
 from srl.types import ChatPrompt, Source, StepExample, Ungraded
 
 
@@ -120,7 +120,7 @@ def test_three_updates_saved_and_three_more_equal_six(finished, tmp_path):
     (saved,) = (tmp_path / "checkpoints/srl").glob("update-*")
     state = json.loads((saved / "state.json").read_text())
     assert (state["update"], saved.name) == (3, "update-00003")
-    assert state["stream"]["epoch"] + state["stream"]["offset"] > 0
+    assert state["collector"]["stream"]["num_drawn"] > 0
     moments = load_file(saved / "optimizer.safetensors")
     assert float(moments["optimizer/0.step"]) == 3.0
     assert moments["optimizer/0.exp_avg"].norm() > 0
@@ -147,7 +147,7 @@ def test_surplus_examples_are_carried_over_through_a_checkpoint(tmp_path):
     with pytest.raises(KilledError):
         trainer(the_stage, tmp_path / "killed", on_metrics=stop).train()
     saved = tmp_path / f"killed/checkpoints/srl/update-{update:05d}"
-    assert len(json.loads((saved / "state.json").read_text())["stream"]["given_back"]) == surplus[update]
+    assert len(json.loads((saved / "state.json").read_text())["collector"]["stream"]["given_back"]) == surplus[update]
     resumed = trainer(the_stage, tmp_path / "killed", model=load_policy(saved)[0])
     resumed.resume()
     resumed.train()
@@ -529,9 +529,10 @@ def test_carried_groups_are_in_a_checkpoint_as_examples_to_draw(tmp_path):
     first = collector.collect(1)
     collector._carry_over(replace(first, left_over=[*first.kept, stage().training[0]]), [], 1)
     names = [group.example.example_id for group in first.kept]
-    assert collector.state()["given_back"][:5] == [*names, "e2"]  # the last one was not finished
+    state = collector.state()
+    assert [*state["carried"], *state["stream"]["given_back"]][:5] == [*names, "e2"]  # the last one was not finished
     collector._carry_over(replace(first, left_over=[]), collector._carried, 4)  # a checkpoint follows
-    assert collector.state()["given_back"][:4] == names
+    assert collector.state()["stream"]["given_back"][:4] == names
     assert not collector._carried
 
 

@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate import Accelerator
+from test_loss_variants import MAX_COMPLETION_TOKENS, SEQUENCE_OF_TOKENS, VARIANTS
 from tiny import example, random_groups, tiny_policy
 from tiny_models import add_low_rank, build
 from transformers import PreTrainedModel
 
 from srl.advantage import compute_advantages
 from srl.compute_config import TrainerConfig
-from srl.config import LossConfig, OptimizerConfig
 from srl.errors import SRLError
 from srl.micro_batches import training_rows
 from srl.packing.tree import pack
+from srl.training_config import LossConfig, OptimizerConfig
 from srl.types import Completion, ParsedCompletion, ParseStatus, Rollout, RolloutGroup
 from srl.update import PolicyUpdater
 
@@ -51,6 +52,7 @@ def make_updater(
         temperature=temperature,
         pad_token_id=0,
         reference=reference,
+        max_completion_tokens=MAX_COMPLETION_TOKENS,
     )
     return updater, optimizer
 
@@ -111,7 +113,16 @@ def mixed_groups():
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
-@pytest.mark.parametrize("loss", [{}, {"beta": 0.1, "passes": 2}], ids=["plain", "two passes and KL"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {},
+        {"beta": 0.1, "passes": 2},
+        {"beta": 0.1, "divide_by": "tokens"},
+        {"beta": 0.1, "divide_by": "constant"},
+    ],
+    ids=["plain", "two passes and KL", "tokens and KL", "constant and KL"],
+)
 def test_unchanged_by_layout_and_budget(sharing, loss):
     groups = mixed_groups()
     whole, metrics = gradient(groups, budget=10**6, sharing="off", **loss)
@@ -239,6 +250,59 @@ def test_of_off_policy_groups_the_ratio_compares_with_the_rollouts_logprobs(shar
     assert metrics["loss/clip_rate"] == pytest.approx(num_clipped / num_tokens, abs=1e-6)
     assert metrics["loss/policy"] == pytest.approx(loss.item(), abs=1e-5)
     assert metrics["kl/rollout_policy"] == pytest.approx(drift / num_fresh, rel=1e-3)
+
+
+@pytest.mark.parametrize("config", [*VARIANTS.values(), SEQUENCE_OF_TOKENS], ids=[*VARIANTS, "sequence of tokens"])
+@pytest.mark.parametrize("sharing", ["auto", "off"])
+def test_each_variant_is_the_derivative_of_its_formula_however_it_is_cut(config, sharing):
+    """Written out over single sequences; the stale groups have ratios well off 1, the others 1."""
+    model, _ = tiny_policy()
+    config = replace(config, clip_high=min(config.clip_high, 0.2))  # so that CISPO's bound is met
+    groups, stale = with_logprobs(chains(1), model, noise=0.4), [True, False, True]
+    lengths = [len(rollout.completion.token_ids) for group in groups for rollout in group.rollouts]
+    loss, num_clipped = torch.zeros((), dtype=torch.float64), 0
+    for group, is_stale in zip(groups, stale, strict=True):
+        for rollout, advantage in zip(group.rollouts, compute_advantages(group.rewards), strict=True):
+            policy = single(model, group, rollout)
+            old = torch.tensor(rollout.completion.logprobs).double() if is_stale else policy.detach()
+            difference = policy - old
+            if config.ratio == "sequence":
+                difference = difference.mean().expand(len(policy))
+            ratio = difference.exp()
+            if config.surrogate == "cispo":
+                terms = ratio.clamp(max=1 + config.clip_high).detach() * advantage * policy
+                num_clipped += int((ratio > 1 + config.clip_high).sum())
+            else:
+                bounded = ratio.clamp(1 - config.clip_low, 1 + config.clip_high) * advantage
+                terms = torch.minimum(ratio * advantage, bounded)
+                num_clipped += int((bounded < ratio * advantage).sum())
+            divisor = {
+                "sequence": len(policy) * len(lengths),
+                "tokens": sum(lengths),
+                "constant": len(lengths) * MAX_COMPLETION_TOKENS,
+            }
+            loss = loss - terms.sum() / divisor[config.divide_by]
+    loss.backward()
+    expected = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+    assert 0 < num_clipped < sum(lengths)
+    for budget in (1, 150, 10**6):
+        trainer = TrainerConfig(prefix_sharing=sharing, max_tokens_per_micro_batch=budget)
+        updater, optimizer = make_updater(tiny_policy()[0], trainer=trainer, **vars(config))
+        metrics = updater.update(groups, advantages_of(groups), 1, off_policy=stale)
+        assert_same_gradient(expected, optimizer.gradients[0])
+        assert metrics["loss/clip_rate"] == pytest.approx(num_clipped / sum(lengths), abs=1e-6)
+        assert metrics["loss/policy"] == pytest.approx(loss.item(), abs=1e-5)
+
+
+def test_a_constant_divisor_needs_the_limit():
+    updater = PolicyUpdater(
+        tiny_policy()[0], torch.optim.SGD([torch.zeros(1)]), Accelerator(cpu=True),
+        loss=LossConfig(divide_by="constant"), optimization=OptimizerConfig(), trainer=TrainerConfig(),
+        precision="float32", temperature=1.0, pad_token_id=0, reference=None,
+    )  # fmt: skip
+    groups = random_groups(1, 4)
+    with pytest.raises(ValueError, match="needs max_completion_tokens"):
+        updater.update(groups, advantages_of(groups), 1)
 
 
 def test_off_policy_groups_without_logprobs_are_an_error_before_any_pass():

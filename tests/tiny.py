@@ -12,13 +12,16 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl.completion_rewards import Scoring
-from srl.config import DataConfig, OptimizerConfig, SamplingConfig, ScheduleConfig, StageConfig
+from srl.config import StageConfig
+from srl.data_config import DataConfig
 from srl.engines import StreamingEngine
 from srl.engines.transformers import TransformersEngine
-from srl.quickstart.tiny_model import new_model, train_tokenizer
 from srl.rewards.similarity import similarity_reward
 from srl.run_dir import RunDir
-from srl.trainer import Stage, Trainer
+from srl.stage import Stage
+from srl.tasks.tiny_model import new_model, train_tokenizer
+from srl.trainer import Trainer
+from srl.training_config import OptimizerConfig, SamplingConfig, ScheduleConfig
 from srl.types import (
     ChatPrompt,
     Completion,

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from srl.collect import CollectorState
 from srl.errors import RunDirError
-from srl.example_stream import StreamState
 from srl.run_dir import write_json
 
 
@@ -30,7 +30,7 @@ class Best(TypedDict):
     """The best validation so far."""
 
     update: int
-    reward: float
+    value: float
 
 
 class TrainerState(TypedDict):
@@ -38,8 +38,24 @@ class TrainerState(TypedDict):
 
     update: int
     num_rollouts: int
-    stream: StreamState
+    num_sampled_tokens: int
+    seconds: float
+    before: list[float]  # of updates, rollouts, tokens and seconds: what was spent before the first update
+    collector: CollectorState
     best: Best | None
+
+
+def first_state(collector: CollectorState) -> TrainerState:
+    """The state before the first update."""
+    return {
+        "update": 0,
+        "num_rollouts": 0,
+        "num_sampled_tokens": 0,
+        "seconds": 0.0,
+        "before": [0, 0, 0, 0.0],
+        "collector": collector,
+        "best": None,
+    }
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

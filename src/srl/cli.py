@@ -1,4 +1,4 @@
-"""The command ``srl``: decompose | inspect | overlap | rewrite | train | evaluate | diagnose | report | quickstart.
+"""The command ``srl``: decompose, inspect, overlap, rewrite, train, evaluate, diagnose, report, study, quickstart.
 
 Commands import what they need when they run, so that help and the data tools answer at once.
 """
@@ -110,6 +110,12 @@ def _report() -> Callable[..., None]:
     return report_command
 
 
+def _study() -> Callable[..., None]:
+    from srl.study.command import study_command
+
+    return study_command
+
+
 def _quickstart() -> Callable[..., None]:
     from srl.quickstart.command import quickstart_command
 
@@ -125,6 +131,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
     "evaluate": ("model and problems -> scores with intervals", _tyro_command(_evaluate, "evaluate")),
     "diagnose": ("run folder -> what the reward paid for", _tyro_command(_diagnose, "diagnose")),
     "report": ("run folder -> one HTML page", _tyro_command(_report, "report")),
+    "study": ("methods x seeds at one budget -> tables with intervals", _tyro_command(_study, "study")),
     "quickstart": ("all of it on an embedded task, in minutes on a CPU", _tyro_command(_quickstart, "quickstart")),
 }
 

@@ -16,26 +16,41 @@ import logging
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import TypedDict
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from srl.completion_rewards import Scoring, refuse_a_dead_grader
 from srl.config import StageConfig
+from srl.curriculum import MeasuredExample, choose, easy_first, measure, sliding_starts
 from srl.dynamic_sampling import CollectedGroups, collect_groups
 from srl.engines import Engine
-from srl.errors import SRLError
-from srl.example_stream import ExampleStream, StreamState
+from srl.errors import DataError, SRLError
+from srl.example_stream import ExampleStream, Pool, StreamState, ids_of, positions_of
+from srl.interleaved_stream import InterleavedState, InterleavedStream
+from srl.own_steps import OwnSteps, OwnStepsState
 from srl.rollouts import RolledOut, rounds, stream_groups
 from srl.seeds import derive_seed
+from srl.training_examples import TrainingExamples
 from srl.types import RolloutGroup, SamplingParams, TrainingExample
 
 logger = logging.getLogger("srl")
 KEEP_ALL = -1.0
 """A threshold that every group is above; what ``sampling.dynamic = false`` means."""
+MEASURED_TOGETHER = 1024
+"""Examples of the selection's pass that are rolled out in one go; bounds the memory."""
 LAG_SHARE = 4
 """A batch over this many finished prompts may wait for their rewards. Fewer, and sampling stands still for each call of
 a slow reward; all, and nothing is known of the batch until the engine has run dry."""
+
+
+class CollectorState(TypedDict):
+    """What a checkpoint keeps of a collector."""
+
+    stream: StreamState | InterleavedState
+    carried: list[str]
+    own_steps: OwnStepsState
 
 
 class GroupCollector:
@@ -51,16 +66,14 @@ class GroupCollector:
         accelerator: Accelerator,
         *,
         seed: int,
+        problems: Sequence[TrainingExample] = (),
+        own_steps: OwnSteps | None = None,
     ) -> None:
-        """``name`` is the stage's; ``training`` is what is drawn from."""
+        """``name`` is the stage's; ``training`` is what is drawn from, ``problems`` what may be among it."""
         self._name, self._sampling, self._save_every = name, config.sampling, config.schedule.save_every
         self._engine, self._scoring, self._accelerator, self._seed = engine, scoring, accelerator, seed
-        self._stream = ExampleStream(
-            training,
-            seed=derive_seed(seed, name),
-            num_epochs=config.schedule.num_epochs,
-            draw_by=config.data.draw_by,
-        )
+        self._config, self._training, self._problems, self._own_steps = config, training, problems, own_steps
+        self._stream = self._new_stream(training)
         self._carried: list[tuple[int, RolloutGroup]] = []
         """Groups to train on later, with the update that they were sampled for."""
 
@@ -74,25 +87,91 @@ class GroupCollector:
         """Epochs drawn so far, for instance 1.5."""
         return self._stream.epoch
 
-    def state(self) -> StreamState:
+    @property
+    def own_steps_rate(self) -> float | None:
+        """The share of the policy's own steps in the contexts of the last update; None where they are off."""
+        return self._own_steps.own_rate if self._own_steps else None
+
+    def state(self) -> CollectorState:
         """What ``restore`` needs. Groups that are carried over are not in it, only their examples."""
-        state = self._stream.state()
-        return {**state, "given_back": [group.example.example_id for _, group in self._carried] + state["given_back"]}
+        return {
+            "stream": self._stream.state(),
+            "carried": [group.example.example_id for _, group in self._carried],
+            "own_steps": self._own_steps.state() if self._own_steps else [],
+        }
 
-    def restore(self, state: StreamState) -> None:
-        """Continue where ``state`` was taken."""
-        self._stream.restore(state)
+    def restore(self, state: CollectorState) -> None:
+        """Continue where ``state`` was taken; after ``choose``, where that was called."""
+        self._stream.restore(state["stream"])  # pyright: ignore[reportArgumentType] - the kind that it has made
+        self._stream.give_back(state["carried"])
         self._carried = []
+        if self._own_steps:
+            self._own_steps.restore(state["own_steps"])
 
-    def collect(self, update: int) -> CollectedGroups:
-        """The groups to train on in this update, by dynamic sampling. Raises as ``collect_groups`` does."""
+    def measure(self) -> list[MeasuredExample]:
+        """Roll out every training example ``selection.num_rollouts`` times, by the policy as it is.
+
+        Raises RewardError when not one of many completions can be graded.
+        """
+        settings, temperature = self._config.selection, self._sampling.temperature
+        measured: list[MeasuredExample] = []
+        for start in range(0, len(self._training), MEASURED_TOGETHER):
+            examples = self._training[start : start + MEASURED_TOGETHER]
+            seed = derive_seed(self._seed, self._name, "selection", start)
+            found = self._roll_out_together(examples, settings.num_rollouts, temperature, seed).groups
+            groups = [found[place] for place in range(len(examples))]
+            refuse_a_dead_grader(groups)
+            measured += measure(groups)
+        return measured
+
+    def choose(self, measured: Sequence[MeasuredExample]) -> list[str]:
+        """Draw from now on as [selection] says, by what was measured; returns the ids of what is drawn from.
+
+        Raises DataError when that is nothing, or when other examples were measured.
+        """
+        places = {example_id: place for place, example_id in enumerate(ids_of(self._training))}
+        if places.keys() != {item.example_id for item in measured}:
+            raise DataError("the training data differs from what the pass of [selection] measured; start a new run")
+        chosen = choose(measured, self._config.selection)
+        wanted = [places[example_id] for example_id in chosen]
+        training = self._training
+        kept = training.subset(wanted) if isinstance(training, TrainingExamples) else [training[i] for i in wanted]
+        self._stream = self._new_stream(kept, easy_first(measured, chosen, self._config.selection))
+        return chosen
+
+    def _new_stream(
+        self, training: Sequence[TrainingExample], pools: Sequence[Pool] = ()
+    ) -> ExampleStream | InterleavedStream:
+        data, num_epochs = self._config.data, self._config.schedule.num_epochs
+        if data.starts == "staged":  # which excludes any other curriculum
+            pools = sliding_starts(ids_of(training), positions_of(training), data.num_start_stages)
+        seed = derive_seed(self._seed, self._name)
+        steps = ExampleStream(training, seed=seed, num_epochs=num_epochs, draw_by=data.draw_by, pools=pools)
+        if not self._problems:
+            return steps
+        problems = ExampleStream(self._problems, seed=derive_seed(seed, "problems"), num_epochs=num_epochs)
+        mix = self._config.interleave
+        return InterleavedStream(steps, problems, first_share=mix.first_share, last_share=mix.last_share)
+
+    def _draw(self, num_examples: int) -> list[TrainingExample]:
+        examples = self._stream.draw(num_examples)
+        return examples if self._own_steps is None else self._own_steps.apply(examples)
+
+    def collect(self, update: int, progress: float = 0.0) -> CollectedGroups:
+        """The groups to train on in this update, by dynamic sampling. Raises as ``collect_groups`` does.
+
+        ``progress`` is that of the stage, in [0, 1]; curricula go by it.
+        """
         sampling = self._sampling
         oldest = update - sampling.max_staleness
-        self._stream.give_back([group.example for birth, group in self._carried if birth < oldest])
+        self._stream.begin(progress)
+        if self._own_steps:
+            self._own_steps.begin(progress)
+        self._stream.give_back([group.example.example_id for birth, group in self._carried if birth < oldest])
         self._carried = [(birth, group) for birth, group in self._carried if birth >= oldest]
         num_carried = min(len(self._carried), sampling.groups_per_update)
         collected = collect_groups(
-            self._stream.draw,
+            self._draw,
             lambda feed: self._roll_out_feed(feed, update),
             groups_per_update=sampling.groups_per_update,
             min_reward_std=sampling.min_reward_std if sampling.dynamic else KEEP_ALL,
@@ -100,6 +179,8 @@ class GroupCollector:
             carried=[group for _, group in self._carried[:num_carried]],
         )
         self._carry_over(collected, self._carried[num_carried:], update)
+        if self._own_steps:
+            self._own_steps.record(collected.fresh)
         if collected.reached_cap:
             logger.warning(
                 "%s update %d: the cap of dynamic sampling was reached after %d groups; training on the %d kept of %d "
@@ -120,10 +201,11 @@ class GroupCollector:
         """Keep what may be trained on later; the rest is drawn again first."""
         if self._sampling.max_staleness == 0 or update % self._save_every == 0:
             examples = [item.example if isinstance(item, RolloutGroup) else item for item in collected.left_over]
-            self._stream.give_back([*(group.example for _, group in unused), *examples])
+            examples = [*(group.example for _, group in unused), *examples]
+            self._stream.give_back([example.example_id for example in examples])
             self._carried = []
         else:
-            self._stream.give_back(collected.unfinished)
+            self._stream.give_back([example.example_id for example in collected.unfinished])
             self._carried = [*unused, *((update, group) for group in collected.surplus)]
 
     def _roll_out_feed(self, feed: Iterator[TrainingExample | None], update: int) -> Generator[RolledOut, None, None]:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -57,6 +57,10 @@ class Scoring:
     """A reward that raises leaves its rollout out instead of stopping the run."""
     gate: OutcomeGate | None = None
     """Makes the reward depend on the final answer that the action leads to."""
+    problems: Scoring | None = None
+    """How whole problems among the steps are scored; None where there are none."""
+    length_penalty: Callable[[int], float] | None = None
+    """Tokens of a completion -> what is added to its reward, at most 0; None: nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,18 @@ class Graded:
 
 
 def score(requests: Sequence[tuple[Completion, TrainingExample]], scoring: Scoring) -> list[Graded]:
-    """Parse completions and compute their rewards in one call. Raises RewardError as ``roll_out`` does."""
+    """Parse completions and compute their rewards, whole problems apart. Raises RewardError as ``roll_out`` does."""
+    if scoring.problems is None:
+        return _score_alike(requests, scoring)
+    graded: dict[int, Graded] = {}
+    for is_problem, rules in ((False, scoring), (True, scoring.problems)):
+        places = [place for place, (_, example) in enumerate(requests) if example.is_problem == is_problem]
+        graded |= zip(places, _score_alike([requests[place] for place in places], rules), strict=True)
+    return [graded[place] for place in range(len(requests))]
+
+
+def _score_alike(requests: Sequence[tuple[Completion, TrainingExample]], scoring: Scoring) -> list[Graded]:
+    """All by the same rules, in one call of the reward."""
     parsed = [scoring.parse(completion.text, completion.finish_reason) for completion, _ in requests]
     wanted = [place for place, item in enumerate(parsed) if item.status is ParseStatus.OK]
     pairs = [(parsed[place].action, requests[place][1].target) for place in wanted]
@@ -79,10 +94,17 @@ def score(requests: Sequence[tuple[Completion, TrainingExample]], scoring: Scori
     found = _rewards_of(scoring.reward, pairs, ids, drop_errors=scoring.drop_errors)
     for place, reward in zip(wanted, found, strict=True):
         rewards[place] = reward
+    if scoring.length_penalty is not None:
+        penalties = [scoring.length_penalty(len(completion.token_ids)) for completion, _ in requests]
+        rewards = [_add(reward, penalty) for reward, penalty in zip(rewards, penalties, strict=True)]
     return [
         Graded(example=example, completion=completion, parsed=item, reward=reward)
         for (completion, example), item, reward in zip(requests, parsed, rewards, strict=True)
     ]
+
+
+def _add(reward: float | Ungraded, penalty: float) -> float | Ungraded:
+    return reward if isinstance(reward, Ungraded) else reward + penalty
 
 
 class BackgroundScoring:
@@ -175,7 +197,7 @@ def weigh_with_outcomes(
     places = [
         place
         for place, item in enumerate(graded)
-        if item.parsed.status is ParseStatus.OK and isinstance(item.reward, float)
+        if item.parsed.status is ParseStatus.OK and isinstance(item.reward, float) and not item.example.is_problem
     ]
     outcomes = gate.outcomes(
         [(graded[place].example, graded[place].parsed.action) for place in places],

@@ -59,11 +59,24 @@ class TrainingDisplay:
     def show(self, metrics: Mapping[str, float | int | str]) -> None:
         """One line of metrics.jsonl."""
         update = int(metrics["update"])
+        if self._task is not None and "sft/loss" in metrics:
+            self._progress.update(self._task, completed=update, note=f"loss {metrics['sft/loss']:.3f}")
         if self._task is not None and "reward/mean" in metrics:
             note = f"reward {metrics['reward/mean']:.3f}  kept {metrics['sampling/kept_rate']:.0%}"
             self._progress.update(self._task, completed=update, note=note)
         if "validation/reward" in metrics:
             self._console.print(_validation_line(metrics), highlight=False)
+        elif "validation/loss" in metrics:
+            self._console.print(_loss_line(metrics), highlight=False)
+
+
+def _loss_line(metrics: Mapping[str, float | int | str]) -> str:
+    """At most 80 columns."""
+    parts = [f"  update {metrics['update']:>4}", f"validation loss {metrics['validation/loss']:6.3f}"]
+    for name in ("whole", "stepwise"):
+        if (key := f"validation/{name}_accuracy") in metrics:
+            parts.append(f"{name} {metrics[key]:4.0%}")
+    return "  ".join(parts)
 
 
 def _validation_line(metrics: Mapping[str, float | int | str]) -> str:

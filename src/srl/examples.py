@@ -66,6 +66,7 @@ def make_step_examples(trajectory: Trajectory, *, context_turns: int = CONTEXT_T
                 kind=trajectory.kind,
                 observations=tuple(earlier.observation for earlier in shown) if is_agent else (),
                 target_thought=step.thought,
+                reasoning=trajectory.reasoning if index == len(steps) - 1 else "",
             )
         )
     return examples
@@ -121,6 +122,10 @@ def to_json(example: StepExample) -> dict[str, object]:
     if example.kind == "agent":
         value |= {"kind": example.kind, "observations": list(example.observations)}
         value |= {"target_thought": example.target_thought}
+    elif example.target_thought:
+        value["target_thought"] = example.target_thought
+    if example.reasoning:
+        value["reasoning"] = example.reasoning
     return value
 
 
@@ -128,7 +133,7 @@ def from_json(value: object, *, found_in: Source | None = None) -> StepExample:
     """The example in a JSON object as ``to_json`` makes it; other fields are ignored.
 
     May be missing: ``title`` (""), ``target_body`` (the target action), ``answer`` (None), ``source`` (``found_in``),
-    ``kind`` ("solution"), ``observations`` (none), ``target_thought`` ("").
+    ``kind`` ("solution"), ``observations`` (none), ``target_thought`` (""), ``reasoning`` ("").
     Raises DataError (RowError, with its drop reason) if the object is no step example or contradicts itself.
     """
     if not isinstance(value, Mapping):
@@ -162,6 +167,7 @@ def from_json(value: object, *, found_in: Source | None = None) -> StepExample:
         kind=kind,
         observations=observations,
         target_thought=_read_optional(row, "target_thought", ""),
+        reasoning=_read_optional(row, "reasoning", ""),
     )
 
 

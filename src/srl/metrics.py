@@ -43,6 +43,13 @@ DEFINITIONS: dict[str, str] = {
     "sampling/kept_rate": "(kept + surplus) / (kept + surplus + rejected), of the groups sampled for the update.",
     "sampling/kept_by_format_only_rate": "Share of the kept groups whose well-formed rollouts alone are flat.",
     "sampling/reached_cap": "1 if the batch stayed short because max_draws was reached, else 0.",
+    "sampling/problem_rate": "Share of whole problems among the kept groups; only with [interleave].",
+    "sampling/own_steps_rate": "Share of the policy's own steps among the steps of the contexts drawn; only with "
+    "prompt.own_steps.",
+    "reward/problems": "Mean reward of the rollouts of whole problems; only with [interleave].",
+    "selection/num_chosen": "Examples that the pass before the stage left to train on.",
+    "selection/chosen_rate": "Their share of the examples; the rollouts of the pass stand in rollout/num_rollouts of "
+    "update 0.",
     "signals/context_copy_rate": "Share of well-formed actions that nearly repeat an earlier step of the prompt and "
     "are closer to it than to the target; of the examples with earlier steps.",
     "signals/several_steps_rate": "Share of well-formed actions that hold the target and the expert's next step; of "
@@ -53,13 +60,18 @@ DEFINITIONS: dict[str, str] = {
     "signals/length_ratio": "Median of action length over target length; not in rlvr stages.",
     "signals/autojunk_rate": "Share of well-formed actions compared with a second text of 200 characters or more, of "
     "which autojunk drops frequent letters; only with reward.autojunk.",
-    "loss/policy": "Loss of Eq. 1, mean over the optimizer updates made on the batch.",
-    "loss/clip_rate": "Share of completion tokens at which the clipped term was the smaller one.",
+    "loss/policy": "Loss of the update (Eq. 1 by default), mean over the optimizer updates made on the batch.",
+    "loss/clip_rate": "Share of completion tokens at which clipping changed the product of ratio and advantage.",
     "loss/kl": "Mean over rollouts of the mean KL to the reference; only with loss.beta above 0.",
     "kl/rollout_policy": "Mean over tokens of the KL estimate between the engine's log-probabilities and the policy's "
     "recomputed ones; float error alone where they are the same weights. Only from engines that say theirs.",
     "optimizer/grad_norm": "Norm of the gradient before clipping, mean over the updates made on the batch.",
     "optimizer/learning_rate": "Learning rate of the last of these updates, read back from the optimizer.",
+    "sft/loss": "Mean negative log-probability of the tokens of the update's completions; only in sft stages, as are "
+    "the next three.",
+    "sft/num_examples": "Examples learned from so far, repeats counted.",
+    "sft/num_tokens": "Tokens of their prompts and completions.",
+    "sft/num_learned_tokens": "Tokens of their completions.",
     "update/num_micro_batches": "Forward and backward passes of the update, all processes together.",
     "update/computed_rate": "Tokens computed over tokens of prompts and completions: below 1 where sequences share "
     "what they begin with, above 1 with padding.",
@@ -68,6 +80,9 @@ DEFINITIONS: dict[str, str] = {
     "validation/exact_match": "Share of greedy completions with reward 1; under the paper's, equal to the target.",
     "validation/ungraded_rate": "Share of greedy completions that could not be graded; the rates above leave them out.",
     "validation/format_error_rate": "Share of greedy completions that break the format or are truncated.",
+    "validation/loss": "sft/loss of the validation examples; the lowest selects the best checkpoint of an sft stage.",
+    "validation/whole_accuracy": "Share of validation problems that are solved greedily in one completion.",
+    "validation/stepwise_accuracy": "Share of validation problems that are solved greedily step by step.",
     "time/rollout_seconds": "Wall time of sampling and scoring.",
     "time/reward_seconds": "Of these: how long sampling stood still until rewards were there.",
     "time/update_seconds": "Wall time of forward, backward and optimizer.",
@@ -129,7 +144,14 @@ def sampling_metrics(collected: CollectedGroups) -> Metrics:
         ),
         "sampling/reached_cap": int(collected.reached_cap),
     }
-    return metrics | ({"reward/outcome": mean(outcomes)} if outcomes else {})
+    if outcomes:
+        metrics["reward/outcome"] = mean(outcomes)
+    if any(group.example.is_problem for group in groups):
+        metrics["sampling/problem_rate"] = mean([group.example.is_problem for group in collected.kept])
+        metrics["reward/problems"] = mean(
+            [reward for group in groups if group.example.is_problem for reward in group.rewards]
+        )
+    return metrics
 
 
 def validation_metrics(groups: Sequence[RolloutGroup]) -> Metrics:

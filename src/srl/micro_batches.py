@@ -65,6 +65,15 @@ def training_rows(
     ]
 
 
+def choose_layout(
+    rows: Sequence[TrainingRow], sharing: Literal["auto", "group", "off"], *, window: int | None
+) -> Layout:
+    """How the rows of an update are laid out; rows longer than the model's ``window`` cannot share beginnings."""
+    if sharing == "off" or (window is not None and max(row.num_tokens for row in rows) > window):
+        return "padded"
+    return "packed" if sharing == "auto" else "packed_by_group"
+
+
 def own_share(
     rows: Sequence[TrainingRow], layout: Layout, *, process_index: int, num_processes: int
 ) -> list[TrainingRow]:

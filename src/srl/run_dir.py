@@ -1,6 +1,7 @@
 """The run folder: resolved config, environment, metrics and rollouts as JSON Lines.
 
     config.json  environment.json  data.json  metrics.jsonl  warnings.jsonl  rollouts/<stage>-<update>.jsonl
+    selection/<stage>.json         (where a pass before the stage measured its examples)
     checkpoints/<stage>/...
     scores.json  report.html       (written by whoever evaluates and reports)
 
@@ -25,6 +26,7 @@ from typing import Any
 
 import srl
 from srl.config import RunConfig
+from srl.curriculum import MeasuredExample
 from srl.dynamic_sampling import is_kept_by_format_only
 from srl.errors import RunDirError
 from srl.metrics import check_keys
@@ -147,6 +149,21 @@ class RunDir:
         folder.mkdir(exist_ok=True)
         write_text(folder / f"{stage}-{update:05d}.jsonl", "".join(lines))
 
+    def save_selection(self, stage: str, measured: Sequence[MeasuredExample]) -> None:
+        """Keep what the pass before a stage found, for a run that is resumed and for the reader."""
+        self._selection(stage).parent.mkdir(exist_ok=True)
+        write_json(self._selection(stage), [asdict(item) for item in measured])
+
+    def read_selection(self, stage: str) -> list[MeasuredExample] | None:
+        """What ``save_selection`` kept, None without it."""
+        path = self._selection(stage)
+        if not path.is_file():
+            return None
+        return [MeasuredExample(**item) for item in json.loads(path.read_text("utf-8"))]
+
+    def _selection(self, stage: str) -> Path:
+        return self.path / "selection" / f"{stage}.json"
+
     def checkpoint_folder(self, stage: str) -> Path:
         """Folder of a stage's checkpoints."""
         return self.path / "checkpoints" / stage
@@ -189,7 +206,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def _group_record(group: RolloutGroup, advantages: Sequence[float] | None, min_reward_std: float) -> dict[str, Any]:
     """What ``srl.saved_run`` reads back; what does not apply is left out."""
-    is_kept, step = advantages is not None, group.example.step
+    is_kept = advantages is not None
+    step = None if group.example.is_problem else group.example.step  # a problem's prompt has no earlier steps
     record: dict[str, Any] = {
         "example_id": group.example.example_id,
         "prompt": asdict(group.example.prompt),

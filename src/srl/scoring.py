@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from srl.chat_api import ChatAnswer, ServerConfig, ask_many, check_server
@@ -12,6 +12,7 @@ from srl.outcome_gate import OutcomeGate
 from srl.parsing import THINK_CLOSE, THINK_OPEN, parse_solution, parse_step
 from srl.rewards.choice import build_reward
 from srl.rewards.outcome import OutcomeReward
+from srl.rewards.shaping import overlong_penalty
 from srl.training_examples import rest_of_solution
 from srl.types import ChatPrompt, Completion, ParseStatus, Ungraded
 
@@ -22,21 +23,38 @@ def build_scoring(config: StageConfig, *, model_path: str = "", run_dir: str = "
     ``model_path`` is the policy's, for its tokenizer; ``run_dir`` the run's folder, in which a judge keeps its grades
     ("": in memory only).
     """
-    reward = config.reward
-    drop_errors = reward.on_error == "drop"
-    outcome = OutcomeReward()
-    if config.kind == "rlvr":
-        # Paper: 5.1 rewards the final answer and says nothing of solutions that are cut or cannot be read.
-        # A solution that cannot be read or was cut is wrong, as in any evaluation; there is no further penalty.
-        return Scoring(parse=parse_solution, reward=outcome, format_penalty=0.0, drop_errors=drop_errors)
-    gate = None if reward.outcome == "off" else _gate(config, outcome)
+    reward, outcome = config.reward, OutcomeReward()
+    # Paper: 5.1 rewards the final answer and says nothing of solutions that are cut or cannot be read.
+    # A solution that cannot be read or was cut is wrong, as in any evaluation; there is no further penalty.
+    by_answer = Scoring(
+        parse=parse_solution,
+        reward=outcome,
+        format_penalty=0.0,
+        drop_errors=reward.on_error == "drop",
+        length_penalty=_length_penalty(config),
+    )
+    if config.kind != "srl":  # fine-tuning scores nothing; its validation solves problems
+        return by_answer
     return Scoring(
         # A whole solution may think anywhere between its steps; a single step thinks first.
         parse=parse_solution if config.data.one_step else parse_step,
         reward=build_reward(reward, model_path=model_path, run_dir=run_dir),
         format_penalty=reward.format_penalty,
-        drop_errors=drop_errors,
-        gate=gate,
+        drop_errors=reward.on_error == "drop",
+        gate=None if reward.outcome == "off" else _gate(config, outcome),
+        problems=by_answer if config.interleave.is_on else None,
+        length_penalty=_length_penalty(config),
+    )
+
+
+def _length_penalty(config: StageConfig) -> Callable[[int], float] | None:
+    sampling = config.sampling
+    if sampling.overlong_tokens == 0:
+        return None
+    return partial(
+        overlong_penalty,
+        max_completion_tokens=sampling.max_completion_tokens,
+        overlong_tokens=sampling.overlong_tokens,
     )
 
 

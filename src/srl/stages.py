@@ -6,8 +6,10 @@ the same path.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,8 +26,13 @@ from srl.errors import ConfigError
 from srl.metrics import Metrics
 from srl.policy import load_policy
 from srl.run_dir import RunDir
+from srl.sft.plan import count_draws
+from srl.sft.tokens import tokenize_stage
+from srl.sft.train import check_can_train, train_sft
+from srl.stage import Stage
 from srl.stage_data import StageData, build_stage, fit_prompts
 from srl.trainer import Trainer
+from srl.validation import solve_problems
 
 
 def run_recipe(
@@ -37,6 +44,8 @@ def run_recipe(
 ) -> Path:
     """Train all stages; returns the folder of the final model. Everything goes to ``config.run_dir``."""
     accelerator = _accelerator()
+    if any(stage.kind == "sft" for stage in config.stages.values()):
+        check_can_train(accelerator)
     stages = [
         build_stage(name, stage, seed=config.seed, model_path=config.model.path, run_dir=config.run_dir)
         for name, stage in config.stages.items()
@@ -52,7 +61,8 @@ def run_recipe(
     start: str | Path = config.model.path
     for data in stages:
         finished = final_model(run_dir.checkpoint_folder(data.stage.name))
-        start = finished or _train(data, config, start, accelerator, run_dir, resume, on_stage, on_metrics)
+        train = _train_sft if data.stage.config.kind == "sft" else _train
+        start = finished or train(data, config, start, accelerator, run_dir, resume, on_stage, on_metrics)
     return Path(start)
 
 
@@ -67,11 +77,22 @@ def run_with_display(config: RunConfig, console: Console, *, resume: bool = Fals
                 kind=stage.config.kind,
                 num_training=len(stage.training),
                 num_validation=len(stage.validation),
-                num_updates=stage.config.schedule.num_updates,
+                num_updates=_known_updates(stage),
                 dropped=data.dropped,
             )
 
         return run_recipe(config, resume=resume, on_stage=start_stage, on_metrics=display.show)
+
+
+def _known_updates(stage: Stage) -> int:
+    """How many updates the stage makes, 0 where only tokens will tell."""
+    if stage.config.kind != "sft":
+        return stage.config.schedule.num_updates
+    settings = stage.config.sft
+    if settings.num_tokens:
+        return 0
+    draws = count_draws([1] * len(stage.training), settings)
+    return math.ceil(draws / settings.batch_size)
 
 
 def _train(
@@ -84,7 +105,7 @@ def _train(
     on_stage: Callable[[StageData], None],
     on_metrics: Callable[[Metrics], None],
 ) -> Path:
-    """One stage, from ``start`` or from its newest checkpoint."""
+    """One stage of srl or rlvr, from ``start`` or from its newest checkpoint."""
     torch.manual_seed(config.seed)
     checkpoint = latest_checkpoint(run_dir.checkpoint_folder(data.stage.name)) if resume else None
     model, tokenizer = load_policy(checkpoint or start)
@@ -124,6 +145,50 @@ def _train(
         )
         on_stage(data)
     folder = trainer.train()
+    accelerator.free_memory()
+    return folder
+
+
+def _train_sft(
+    data: StageData,
+    config: RunConfig,
+    start: str | Path,
+    accelerator: Accelerator,
+    run_dir: RunDir,
+    resume: bool,
+    on_stage: Callable[[StageData], None],
+    on_metrics: Callable[[Metrics], None],
+) -> Path:
+    """One stage of sft, from ``start``; one that was killed starts anew."""
+    del resume
+    model, tokenizer = load_policy(start)
+    data, _ = fit_prompts(data, model.config, tokenizer)
+    data, taught = tokenize_stage(data, model.config, tokenizer)
+    model.to(accelerator.device)  # pyright: ignore
+    stage = data.stage
+    solve: Callable[[], Metrics] | None = None
+    if stage.validation_problems is not None:
+        engine = TransformersEngine(
+            model, tokenizer, precision=config.model.precision, batch_size=stage.config.sampling.engine_batch_size
+        )
+        solve = partial(solve_problems, engine, stage.validation_problems)
+    run_dir.record_data(
+        stage.name, num_training=len(stage.training), num_validation=len(stage.validation), dropped=data.dropped
+    )
+    on_stage(data)
+    folder = train_sft(
+        stage,
+        taught,
+        model,
+        tokenizer,
+        accelerator,
+        run_dir,
+        seed=config.seed,
+        computation=config.model,
+        max_tokens=config.trainer.max_tokens_per_micro_batch,
+        solve=solve,
+        on_metrics=on_metrics,
+    )
     accelerator.free_memory()
     return folder
 

@@ -1,11 +1,13 @@
 """Stored step examples -> the prompts of a stage, each made when it is drawn.
 
-What a stage asks for is a function from a step example to a training example; there are four:
+What a stage asks for is a function from a step example to a training example:
 
     step_example       the expert's next step (SRL)
     one_step_example   the expert's whole solution (the one-step ablation, Table 3)
     problem_example    a solution with the right final answer (RLVR)
     start_example      the same, continued from the expert's steps so far (R3's starts)
+
+What fine-tuning learns stands in ``taught_examples``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from srl.context import ContextLimits, FastTokenizer, cut_middle, fit_example
 from srl.errors import DataError
 from srl.example_store import ExampleStore
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, rest_prompt, solve_prompt, step_prompt
-from srl.types import ChatPrompt, StepExample, TrainingExample
+from srl.types import ChatPrompt, Problem, StepExample, TrainingExample
 
 MakeExample = Callable[[StepExample], TrainingExample]
 
@@ -123,6 +125,22 @@ class TrainingExamples(Sequence[TrainingExample]):
         copy._fitter = self._fitter
         return copy
 
+    def problems(self, limit: int) -> tuple[tuple[Problem, ...], int]:
+        """The first ``limit`` problems of solutions with a final answer, and the most steps that one of these has."""
+        found: dict[str, Problem] = {}
+        longest = 1
+        for row in self._rows:
+            owner = self._store.owner(row)
+            if len(found) == limit:
+                break
+            if owner.has_answer and owner.trajectory_id not in found and self._store[row].kind == "solution":
+                example = self._store[row]
+                longest = max(longest, example.num_steps)
+                found[owner.trajectory_id] = Problem(
+                    problem_id=owner.trajectory_id, problem=example.problem, answer=example.answer or ""
+                )
+        return tuple(found.values()), longest
+
     @property
     def positions(self) -> list[tuple[str, int]]:
         """Trajectory id and step index of each example, in order."""
@@ -157,25 +175,36 @@ def _is_titled(example: StepExample, title_in_prompt: bool) -> bool:
 
 def one_step_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
     """From the last step's example: write the whole solution at once, compared with the expert's whole solution."""
-    _refuse_agent(example, "asked for in one step; set data.one_step = false")
+    refuse_agent(example, "asked for in one step; set data.one_step = false")
     return TrainingExample(
         example_id=example.trajectory_id,
         prompt=solve_prompt(example.problem, texts=texts),
-        target=("".join(example.context) + example.target_action).strip(),
+        target=whole_solution(example),
     )
+
+
+def whole_solution(example: StepExample) -> str:
+    """The expert's whole text, from the last step's example."""
+    return ("".join(example.context) + example.target_action).strip()
 
 
 def problem_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
     """Solve the problem from its beginning, judged by the final answer."""
-    _refuse_agent(example, 'written without an environment; set kind = "srl"')
+    refuse_agent(example, 'written without an environment; set kind = "srl"')
     return TrainingExample(
         example_id=example.trajectory_id, prompt=solve_prompt(example.problem, texts=texts), target=example.answer or ""
     )
 
 
+def mixed_in_problem(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
+    """``problem_example`` for a stage of steps, or of whole solutions that are compared with the expert's."""
+    made = problem_example(example, texts=texts)
+    return replace(made, example_id=problem_id(example.trajectory_id), is_problem=True)
+
+
 def start_example(example: StepExample, *, texts: PromptTexts) -> TrainingExample:
     """Continue the expert's first ``step_index`` steps, judged by the final answer (R3, arXiv 2402.05808)."""
-    _refuse_agent(example, 'written without an environment; set kind = "srl"')
+    refuse_agent(example, 'written without an environment; set kind = "srl"')
     so_far = "".join(f"{step.strip()}\n\n" for step in example.context)
     return TrainingExample(
         example_id=step_id(example.trajectory_id, example.step_index),
@@ -193,7 +222,8 @@ def rest_of_solution(
     return rest_prompt(example.problem, (*example.context, step), context_in=context_in, texts=texts)
 
 
-def _refuse_agent(example: StepExample, what: str) -> None:
+def refuse_agent(example: StepExample, what: str) -> None:
+    """Raises DataError for an agent's example, which cannot be ``what``."""
     if example.kind == "agent":
         raise DataError(
             f"{example.source.file} holds an agent's actions; they answer observations and cannot be {what}"
@@ -203,3 +233,8 @@ def _refuse_agent(example: StepExample, what: str) -> None:
 def step_id(trajectory_id: str, step_index: int) -> str:
     """The id of a training example that belongs to one step."""
     return f"{trajectory_id}#{step_index}"
+
+
+def problem_id(trajectory_id: str) -> str:
+    """The id of a whole problem that stands among other examples of its trajectory."""
+    return f"{trajectory_id}#problem"

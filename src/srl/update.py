@@ -1,8 +1,8 @@
 """Kept groups and advantages -> one gradient -> new weights.
 
 The rollouts of an update are cut into micro-batches of a number of tokens. Each micro-batch contributes its part of
-one sum that is divided by the number of rollouts of the whole update over all processes, so the cut, the layout,
-padding, order of groups and number of processes do not change the gradient.
+one sum that is divided by numbers of the whole update over all processes (rollouts, tokens: ``loss.Divisor``), so the
+cut, the layout, padding, order of groups and number of processes do not change the gradient.
 
 What is computed and when: reference log-probabilities only with a KL term, old ones only when the update makes more
 than one pass over its batch (with one pass they are the policy's own) or was sampled by an older policy.
@@ -22,15 +22,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from srl.compute_config import TrainerConfig
-from srl.config import LossConfig, OptimizerConfig
 from srl.errors import SRLError
 from srl.logprobs import PackedBatch, TokenBatch, completion_logprobs, pack_batch, packed_logprobs, pad_batch
-from srl.loss import policy_loss
+from srl.loss import Divisor, policy_loss
 from srl.metrics import Metrics
-from srl.micro_batches import Layout, TrainingRow, cut, num_computed, own_share, training_rows
+from srl.micro_batches import Layout, TrainingRow, choose_layout, cut, num_computed, own_share, training_rows
 from srl.model_support import examine
 from srl.packing.attention import packed
 from srl.policy import Precision, autocast
+from srl.training_config import LossConfig, OptimizerConfig
 from srl.types import RolloutGroup
 
 
@@ -96,7 +96,9 @@ class PolicyUpdater:
         temperature: float,
         pad_token_id: int,
         reference: nn.Module | None,
+        max_completion_tokens: int | None = None,
     ) -> None:
+        """``max_completion_tokens`` is needed by ``loss.divide_by = "constant"`` alone."""
         self._model = model
         self._optimizer = optimizer
         self._accelerator = accelerator
@@ -107,6 +109,7 @@ class PolicyUpdater:
         self._temperature = temperature
         self._pad_token_id = pad_token_id
         self._reference = reference
+        self._max_completion_tokens = max_completion_tokens
         packs = trainer.prefix_sharing != "off"
         self._support = examine(cast("Any", accelerator.unwrap_model(model)), tries_packing=packs)
         self._heads = {id(model): self._support.head}
@@ -129,7 +132,14 @@ class PolicyUpdater:
         # Of all rows, not of this process's: an error of one process would leave the others waiting.
         if any(row.is_stale and row.rollout_logprobs is None for row in rows):
             raise SRLError("sampling.max_staleness needs an engine that returns the log-probabilities of its rollouts")
-        layout = self._layout(rows)
+        divisor = Divisor(
+            by=self._loss.divide_by,
+            num_rollouts=len(rows),
+            num_tokens=sum(len(row.completion_ids) for row in rows),
+            max_completion_tokens=self._max_completion_tokens,
+        )
+        sharing = self._trainer.prefix_sharing if self._support.packs else "off"
+        layout = choose_layout(rows, sharing, window=self._support.max_length)
         own = self._own_rows(rows, layout)
         chunks = cut(own, layout, max_tokens=self._trainer.max_tokens_per_micro_batch)
         sums = Sums(self._accelerator.device)
@@ -142,21 +152,10 @@ class PolicyUpdater:
                 micro_batches = [self._micro_batch(chunk, layout) for chunk in chunks]
             sums.lap("forward")  # of the fixed log-probabilities
             for _ in range(self._optimization.passes_per_batch):
-                self._accumulate(micro_batches, sums, num_rollouts=len(rows))
+                self._accumulate(micro_batches, sums, divisor)
                 norms.append(self._step(update))
                 sums.lap("optimizer")
         return self._metrics(rows, own, chunks, layout, sums) | {"optimizer/grad_norm": math.fsum(norms) / len(norms)}
-
-    def _layout(self, rows: Sequence[TrainingRow]) -> Layout:
-        longest = max(row.num_tokens for row in rows)
-        window = self._support.max_length
-        if (
-            self._trainer.prefix_sharing == "off"
-            or not self._support.packs
-            or (window is not None and longest > window)
-        ):
-            return "padded"
-        return "packed" if self._trainer.prefix_sharing == "auto" else "packed_by_group"
 
     def _own_rows(self, rows: Sequence[TrainingRow], layout: Layout) -> list[TrainingRow]:
         num_processes = self._accelerator.num_processes
@@ -200,7 +199,7 @@ class PolicyUpdater:
                 return packed_logprobs(model, tokens, temperature=self._temperature, head=head)
             return completion_logprobs(model, tokens, temperature=self._temperature, head=head)
 
-    def _accumulate(self, micro_batches: Sequence[MicroBatch], sums: Sums, *, num_rollouts: int) -> None:
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], sums: Sums, divisor: Divisor) -> None:
         """Backward over all micro-batches."""
         for index, batch in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
@@ -212,9 +211,11 @@ class PolicyUpdater:
                     batch.ratio_base(logprobs),
                     batch.advantages,
                     batch.tokens.completion_mask,
-                    num_rollouts=num_rollouts,
+                    divisor=divisor,
                     clip_low=self._loss.clip_low,
                     clip_high=self._loss.clip_high,
+                    ratio=self._loss.ratio,
+                    surrogate=self._loss.surrogate,
                     beta=self._loss.beta,
                     reference_logprobs=batch.reference_logprobs,
                 )

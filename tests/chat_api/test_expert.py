@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from llm_server import LLMServer, Reply, error
 
-from srl.config import DataConfig, PromptConfig, StageConfig
+from srl.config import StageConfig
+from srl.data_config import DataConfig, PromptConfig
 from srl.engines.scripted import ScriptedEngine
 from srl.errors import ConfigError
 from srl.reward_config import RewardConfig

@@ -9,10 +9,10 @@ import pytest
 import tyro
 
 from srl.errors import ConfigError, RunDirError
-from srl.evaluation.command import _read_prompts, evaluate_command
+from srl.evaluation.command import evaluate_command, read_prompts
 from srl.prompts import DEFAULT_TEXTS
-from srl.quickstart.tiny_model import new_model, train_tokenizer
 from srl.recipe import config_to_json, load_recipe
+from srl.tasks.tiny_model import new_model, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def test_options_that_cannot_work_are_refused_before_the_model_is_loaded(
 
 def test_prompts_come_from_a_recipe_or_a_run(tmp_path: Path) -> None:
     recipe = Path(__file__).parents[2] / "recipes" / "quickstart.toml"
-    context_in, texts = _read_prompts(recipe, "user")
+    context_in, texts = read_prompts(recipe, "user")
     assert (context_in, texts.step_system, texts.solve_system) == ("assistant", "next", "solve")
     (tmp_path / "config.json").write_text(config_to_json(load_recipe(recipe)))
-    assert _read_prompts(tmp_path / "config.json", "user") == (context_in, texts)
-    assert _read_prompts(None, "user") == ("user", DEFAULT_TEXTS)
+    assert read_prompts(tmp_path / "config.json", "user") == (context_in, texts)
+    assert read_prompts(None, "user") == ("user", DEFAULT_TEXTS)

@@ -12,8 +12,18 @@ from srl.engines import Engine
 from srl.engines.scripted import ScriptedEngine
 from srl.evaluation.solve import ChainLimits, SolveOutcome, SolveRecord, fingerprint, solve_stepwise, solve_whole
 from srl.evaluation.step_accuracy import step_accuracy
+from srl.evaluation.step_text import read_step
 from srl.prompts import ContextPlace, PromptTexts, next_step_prompt, solve_prompt
-from srl.types import ChatPrompt, Generation, ParseStatus, Problem, SamplingParams, Source, StepExample
+from srl.types import (
+    ChatPrompt,
+    FinishReason,
+    Generation,
+    ParseStatus,
+    Problem,
+    SamplingParams,
+    Source,
+    StepExample,
+)
 
 GREEDY = SamplingParams(temperature=0.0, max_completion_tokens=100)
 SAMPLED = SamplingParams(temperature=1.0, max_completion_tokens=100)
@@ -267,3 +277,41 @@ def test_step_accuracy_compares_the_action_with_the_target_word_for_word(title_i
     assert (score.name, score.value, score.num_problems, score.num_samples) == ("steps/greedy", 0.6, 2, 5)
     assert seen == [(2, 5), (4, 5), (5, 5)]
     assert {temperature for *_, temperature in engine.calls} == {0.0}
+
+
+def test_without_the_duty_to_think_a_bare_step_counts_as_its_text() -> None:
+    """A policy that was taught the expert's steps and no thoughts is judged by its answers."""
+
+    def count_on_without_thoughts(prompt: ChatPrompt, index: int) -> str:
+        return count_on(prompt, index).partition("</think>")[2]
+
+    engine = ScriptedEngine(count_on_without_thoughts)
+    for needs_think, expected in ((True, [False] * 3), (False, [True] * 3)):
+        records = solve_stepwise(
+            engine,
+            PROBLEMS,
+            num_samples=1,
+            sampling=GREEDY,
+            seed=0,
+            limits=ChainLimits(max_steps=8),
+            context_in="user",
+            needs_think=needs_think,
+        )
+        assert [record.is_correct for record in records] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "status"),
+    [
+        ("x = 42", "stop", ParseStatus.OK),
+        ("<think>6*7</think>x = 42", "stop", ParseStatus.OK),
+        ("x = 42", "length", ParseStatus.TRUNCATED),
+        ("  ", "stop", ParseStatus.EMPTY_ACTION),
+        ("<think>x = 42", "stop", ParseStatus.UNCLOSED_THINK),
+        ("x = <think>a</think>42", "stop", ParseStatus.TEXT_BEFORE_THINK),
+    ],
+)
+def test_a_broken_format_stays_broken_without_the_duty_to_think(
+    text: str, finish_reason: FinishReason, status: ParseStatus
+) -> None:
+    assert read_step(text, finish_reason, needs_think=False).status is status

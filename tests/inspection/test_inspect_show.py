@@ -21,8 +21,8 @@ from srl.inspection.command import inspect_command
 from srl.inspection.view import ModelView, PromptChoices, choices_of_stage
 from srl.inspection.visible import escape_controls, in_one_line, visible
 from srl.prompts import step_prompt
-from srl.quickstart.tiny_model import train_tokenizer
 from srl.recipe import load_recipe
+from srl.tasks.tiny_model import train_tokenizer
 from srl.types import Source, Step, Trajectory
 
 RECIPE = """

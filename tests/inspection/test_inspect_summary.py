@@ -17,7 +17,7 @@ from srl.histogram import histogram_lines, quantile
 from srl.inspection.command import inspect_command
 from srl.inspection.summary import Summarizer, print_summary
 from srl.inspection.view import ModelView, PromptChoices, load_tokenizer
-from srl.quickstart.tiny_model import train_tokenizer
+from srl.tasks.tiny_model import train_tokenizer
 from srl.types import DroppedRow, Source, Step, Trajectory
 
 

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from srl.quickstart import run as quickstart_module
-from srl.quickstart.base import BASE_MODEL_FOLDER, BaseRecipe, rebuild_base
 from srl.quickstart.run import (
     QuickstartResult,
     prepare,
@@ -16,8 +15,9 @@ from srl.quickstart.run import (
     quickstart_config,
     recipe_path,
 )
-from srl.quickstart.task import QUICKSTART_TEXTS
 from srl.recipe import load_recipe
+from srl.tasks import CHAINS
+from srl.tasks.pretraining import BaseRecipe, rebuild_base
 from srl.types import Score
 
 
@@ -88,7 +88,7 @@ def test_the_recipe_of_the_quickstart_is_the_shipped_one(tmp_path):
     shipped = load_recipe(recipe_path("quickstart"))
     assert (config.seed, config.run_dir) == (3, str(tmp_path / "r"))
     assert config.stages["srl"].sampling == shipped.stages["srl"].sampling
-    assert {stage.prompt.texts for stage in shipped.stages.values()} == {QUICKSTART_TEXTS}  # what the base was taught
+    assert {stage.prompt.texts for stage in shipped.stages.values()} == {CHAINS.texts}  # what the base was taught
     assert config.stages["rlvr"].data.train == str(tmp_path / "d" / "train.jsonl")
 
 
@@ -96,15 +96,17 @@ def test_a_base_from_nothing_replaces_the_shipped_one_and_resuming_keeps_it(smal
     """What --rebuild-base does, with a recipe of two updates; the next run without it gets the shipped base again."""
     recipe = BaseRecipe(num_updates=2, tokens_per_update=512, hidden_size=32, num_layers=1, num_heads=2)
     monkeypatch.setattr(
-        quickstart_module, "rebuild_base", lambda folder, log_every: rebuild_base(folder, recipe, log_every=log_every)
+        quickstart_module,
+        "rebuild_base",
+        lambda task, folder, log_every: rebuild_base(task, folder, recipe, log_every=log_every),
     )
     console = Console(file=(tmp_path / "out.txt").open("w"))
     prepare(tmp_path / "data", console, from_nothing=True)
     rebuilt = (tmp_path / "data/base/model.safetensors").read_bytes()
-    shipped = (BASE_MODEL_FOLDER / "model.safetensors").read_bytes()
+    shipped = (CHAINS.base_folder / "model.safetensors").read_bytes()
     assert rebuilt != shipped
     prepare(tmp_path / "data", console, from_nothing=False, keep_base=True)
     assert (tmp_path / "data/base/model.safetensors").read_bytes() == rebuilt
     prepare(tmp_path / "data", console, from_nothing=False)
     assert (tmp_path / "data/base/model.safetensors").read_bytes() == shipped
-    assert not (tmp_path / "data/base.tmp").exists()
+    assert {path.name for path in (tmp_path / "data").iterdir() if path.is_dir()} == {"base"}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-import srl
 from srl.errors import ConfigError
 from srl.reward_config import SIMILARITY_NAMES, RewardConfig
 from srl.rewards.choice import SIMILARITIES, build_reward, import_reward
@@ -15,8 +13,9 @@ from srl.rewards.indel import indel_similarity
 from srl.rewards.shaping import many_of
 from srl.rewards.similarity import sequence_similarity
 from srl.rewards.words import words_similarity
+from srl.tasks import CHAINS
 
-MODEL = str(Path(srl.__file__).parent / "quickstart" / "base_model")
+MODEL = str(CHAINS.base_folder)
 PLAIN = ("sequence", "words", "tokens", "indel", "lcs", "chrf", "math", "shell", "tool_call")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl.rewards.shaping import many_of, thresholded, weighted_sum
+from srl.rewards.shaping import many_of, overlong_penalty, thresholded, weighted_sum
 from srl.types import Ungraded
 
 PAIRS = [("a", "a"), ("a", "b"), ("", "b")]
@@ -105,3 +107,30 @@ def test_thresholds_leave_ungraded_alone_and_pass_batches_on():
 def test_a_threshold_of_a_sum():
     weighed = weighted_sum({"a": (1.0, lambda action, target: 0.4), "b": (1.0, lambda action, target: 0.8)})
     assert thresholded(weighed, 0.5, 0.7)("x", "y") == pytest.approx(0.5)
+
+
+def test_the_penalty_begins_after_the_free_part_and_is_whole_at_the_limit():
+    penalties = [overlong_penalty(num, max_completion_tokens=10, overlong_tokens=4) for num in range(13)]
+    assert penalties == [0.0] * 7 + [-0.25, -0.5, -0.75, -1.0, -1.0, -1.0]
+    assert overlong_penalty(10, max_completion_tokens=10, overlong_tokens=0) == 0.0
+    assert math.copysign(1, overlong_penalty(1, max_completion_tokens=10, overlong_tokens=4)) == 1  # no -0.0 in records
+
+
+@given(st.integers(0, 400), st.integers(1, 300), st.integers(0, 299))
+def test_the_penalty_never_rises_with_length_and_stays_in_its_range(num_tokens, limit, overlong):
+    overlong = min(overlong, limit - 1)
+    here, next_one = (
+        overlong_penalty(num, max_completion_tokens=limit, overlong_tokens=overlong)
+        for num in (num_tokens, num_tokens + 1)
+    )
+    assert -1.0 <= next_one <= here <= 0.0
+
+
+def test_the_penalty_is_trls():
+    rewards = pytest.importorskip("trl.rewards")
+    for limit, overlong in ((100, 20), (100, 99), (20480, 4096), (7, 3), (100, 0)):
+        theirs = rewards.get_soft_overlong_punishment(limit, overlong)
+        near = (0, limit - overlong, limit - overlong + 1, limit - 1, limit)
+        lengths = [num for num in (*near, *range(1, limit, 37)) if num <= limit]  # none is sampled beyond
+        ours = [overlong_penalty(num, max_completion_tokens=limit, overlong_tokens=overlong) for num in lengths]
+        assert ours == theirs([[1] * num for num in lengths])

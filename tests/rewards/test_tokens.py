@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from reward_laws import check_laws, texts
 from transformers import AutoTokenizer, BertTokenizerFast
 
-import srl
 from srl.errors import ConfigError
 from srl.rewards.tokens import TokenSimilarity
+from srl.tasks import CHAINS
 
-MODEL = Path(srl.__file__).parent / "quickstart" / "base_model"
+MODEL = CHAINS.base_folder
 SIMILARITY = TokenSimilarity.from_pretrained(str(MODEL))
 TOKENIZER = AutoTokenizer.from_pretrained(MODEL)
 PIECES = ["<think>", "</s>", " ", "seven times six", "x = 42", "\n", "\ud800", "é"]

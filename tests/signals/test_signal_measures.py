@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl.config import DataConfig, StageConfig
+from srl.config import StageConfig
+from srl.data_config import DataConfig
 from srl.metrics import DEFINITIONS
 from srl.reward_config import RewardConfig
 from srl.signals.measures import SignalSettings, settings_of_stage, signal_metrics

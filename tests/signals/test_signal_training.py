@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from tiny import KilledError, MortalEngine, stage, tiny_policy, trainer
 
-from srl.config import SamplingConfig, ScheduleConfig
 from srl.engines.transformers import TransformersEngine
 from srl.policy import load_policy
-from srl.trainer import Stage, Trainer
+from srl.stage import Stage
+from srl.trainer import Trainer
+from srl.training_config import SamplingConfig, ScheduleConfig
 from srl.types import FinishReason, ParsedCompletion, ParseStatus
 
 

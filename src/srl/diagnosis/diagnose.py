@@ -15,11 +15,12 @@ from srl.saved_run.settings import stage_settings
 
 
 def diagnose_run(run: Run, *, num_examples: int) -> list[StageDiagnosis]:
-    """Every stage that has begun; adds to ``run.notes`` what it finds unreadable among the rollouts.
+    """Every stage with a reward that has begun; adds to ``run.notes`` what it finds unreadable among the rollouts.
 
     ``num_examples`` are shown of each kind, at most.
     """
-    return [_diagnose_stage(run, stage, num_examples) for stage in run.stages]
+    stages = [stage for stage in run.stages if stage_settings(run.config, stage).kind != "sft"]
+    return [_diagnose_stage(run, stage, num_examples) for stage in stages]
 
 
 def _diagnose_stage(run: Run, stage: str, num_examples: int) -> StageDiagnosis:

@@ -72,7 +72,7 @@ def evaluate_command(
     """
     console = Console()
     _check_modes(modes, unmarked)
-    context_in, texts = _read_prompts(prompts_from, context_in)
+    context_in, texts = read_prompts(prompts_from, context_in)
     try:
         settings = EvaluationSettings(
             num_samples=num_samples,
@@ -89,7 +89,7 @@ def evaluate_command(
         raise ConfigError(str(error)) from error
     rows = load_problems(problems)
     engine = _load_engine(model, precision, batch_size)
-    scores = _evaluate_with_progress(engine, rows, modes, _fit_window(settings, model), output, console)
+    scores = _evaluate_with_progress(engine, rows, modes, fit_window(settings, model), output, console)
     _print_result(scores, output, console)
 
 
@@ -100,7 +100,7 @@ def _check_modes(modes: tuple[Mode, ...], unmarked: Unmarked) -> None:
         raise ConfigError(f"unmarked = {unmarked} has no effect without the mode whole; leave it out")
 
 
-def _read_prompts(path: Path | None, context_in: ContextPlace) -> tuple[ContextPlace, PromptTexts]:
+def read_prompts(path: Path | None, context_in: ContextPlace) -> tuple[ContextPlace, PromptTexts]:
     """Context place and texts of the first SRL stage of a recipe, else of its first stage."""
     if path is None:
         return context_in, DEFAULT_TEXTS
@@ -157,7 +157,7 @@ def print_scores(scores: list[Score], console: Console, *, num_ungraded: int = 0
         console.print(f"left out, because they could not be graded: {num_ungraded:,} samples (docs/grading.md)")
 
 
-def _fit_window(settings: EvaluationSettings, model: str) -> EvaluationSettings:
+def fit_window(settings: EvaluationSettings, model: str) -> EvaluationSettings:
     """The settings with the longest prompt that leaves room for a completion, unless one is set."""
     window = _window(model)
     if settings.limits.max_prompt_tokens is not None or window is None:

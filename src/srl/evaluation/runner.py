@@ -64,6 +64,8 @@ class EvaluationSettings:
     unmarked: Unmarked = "wrong"
     """What counts where a whole solution marks no final answer: nothing, or its last number, as in the Qwen2.5-Math \
 package. A chain of steps ends with a marked answer."""
+    needs_think: bool = True
+    """Whether a step without thoughts breaks the format, as in training; else its text counts as it stands."""
     model: str = ""
     """Name of the policy with a fingerprint of its weights, so that no other one's samples are taken for its own."""
 
@@ -180,6 +182,7 @@ def _solve(engine: Engine, batch: _Batch, settings: EvaluationSettings) -> list[
         limits=settings.limits,
         context_in=settings.context_in,
         texts=settings.texts,
+        needs_think=settings.needs_think,
     )
 
 

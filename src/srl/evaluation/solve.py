@@ -21,7 +21,8 @@ from enum import StrEnum
 from typing import Literal
 
 from srl.engines import Engine
-from srl.parsing import parse_solution, parse_step
+from srl.evaluation.step_text import read_step
+from srl.parsing import parse_solution
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, next_step_prompt, solve_prompt
 from srl.rewards.final_answer import Unmarked
 from srl.rewards.outcome import final_answer, grade_many
@@ -161,11 +162,13 @@ def solve_stepwise(
     limits: ChainLimits,
     context_in: ContextPlace,
     texts: PromptTexts = DEFAULT_TEXTS,
+    needs_think: bool = True,
 ) -> list[SolveRecord]:
     """``num_samples`` chains for each problem, problem by problem; at most ``limits.max_steps`` engine calls.
 
-    Every round has its own seed, derived from ``seed``. Distinct chains of one problem are distinct prompts of a call,
-    equal in the first round: the engine must draw for each of them anew.
+    ``needs_think``: whether a step without thoughts breaks the format, as in training. Every round has its own seed,
+    derived from ``seed``. Distinct chains of one problem are distinct prompts of a call, equal in the first round: the
+    engine must draw for each of them anew.
     """
     chains: list[_Chain] = []
     for problem in problems:
@@ -183,7 +186,7 @@ def solve_stepwise(
             seed=derive_seed(seed, "round", round_index),
         )
         for chain, generation in zip(running, generations, strict=True):
-            parsed = _read_step(chain, generation)
+            parsed = _add_step(chain, generation, needs_think)
             chain.prompt = next_step_prompt(chain.problem.problem, chain.steps, context_in=context_in, texts=texts)
             outcome = _chain_outcome(chain, parsed, limits, engine)
             if outcome is not None:
@@ -238,10 +241,10 @@ def _whole_record(
     )
 
 
-def _read_step(chain: _Chain, generation: Generation) -> ParsedCompletion:
+def _add_step(chain: _Chain, generation: Generation, needs_think: bool) -> ParsedCompletion:
     """Add one completion to a chain."""
     (completion,) = generation.completions
-    parsed = parse_step(completion.text, completion.finish_reason)
+    parsed = read_step(completion.text, completion.finish_reason, needs_think=needs_think)
     chain.texts.append(completion.text)
     chain.num_completion_tokens += len(completion.token_ids)
     if parsed.status is ParseStatus.OK:

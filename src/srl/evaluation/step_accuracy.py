@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from srl.engines import Engine
 from srl.evaluation.statistics import accuracy_score
-from srl.parsing import parse_step
+from srl.evaluation.step_text import read_step
 from srl.prompts import DEFAULT_TEXTS, ContextPlace, PromptTexts, step_prompt
 from srl.seeds import derive_seed
 from srl.training_examples import step_target
@@ -50,12 +50,14 @@ def step_accuracy(
     texts: PromptTexts = DEFAULT_TEXTS,
     batch_size: int = 256,
     seed: int = 0,
+    needs_think: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[StepRecord], Score]:
     """Records in the order of ``examples``, and the score "steps/greedy" with its interval over trajectories.
 
     As in training, the target is the expert's body when a title stands in the prompt, else the whole step.
-    ``on_progress`` gets the number of examples done and their total. Raises ValueError without examples.
+    ``needs_think``: whether a step without thoughts breaks the format, as in training. ``on_progress`` gets the number
+    of examples done and their total. Raises ValueError without examples.
     """
     sampling = SamplingParams(temperature=0.0, max_completion_tokens=max_completion_tokens)
     records: list[StepRecord] = []
@@ -69,7 +71,7 @@ def step_accuracy(
         for example, generation in zip(batch, generations, strict=True):
             completion = generation.completions[0]
             target = step_target(example, title_in_prompt=title_in_prompt)
-            parsed = parse_step(completion.text, completion.finish_reason)
+            parsed = read_step(completion.text, completion.finish_reason, needs_think=needs_think)
             records.append(
                 StepRecord(
                     trajectory_id=example.trajectory_id,

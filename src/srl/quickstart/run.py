@@ -8,7 +8,7 @@ what was measured in this run.
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -30,20 +30,19 @@ from srl.evaluation.solve import ChainLimits
 from srl.evaluation.step_accuracy import step_accuracy
 from srl.example_store import load_examples
 from srl.examples import ExampleSettings
-from srl.quickstart.base import BASE_MODEL_FOLDER, rebuild_base
 from srl.quickstart.sft import train_on_solutions
-from srl.quickstart.task import QUICKSTART_TEXTS, Split, make_problems, write_trajectories
 from srl.recipe import load_recipe
 from srl.report.html import write_report
 from srl.run_dir import refuse_existing, write_json
 from srl.stages import run_with_display
+from srl.tasks import CHAINS, copy_base, write_expert_files
+from srl.tasks.pretraining import rebuild_base
 from srl.trajectories.reader import read_trajectories
 from srl.types import SamplingParams, Score, Trajectory
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 100, 20, 64
 DATA_SEED = 2026  # the problems stay the same; --seed changes the training
 NUM_SAMPLES = 4
-MAX_STEP_TOKENS, MAX_SOLUTION_TOKENS, MAX_STEPS = 64, 288, 8
 EVALUATION_BATCH = 200
 SFT_BATCH, SFT_LEARNING_RATE = 32, 5e-4
 SHOWN_SCORES = (
@@ -119,19 +118,17 @@ def _measure(
 def prepare(data: Path, console: Console, *, from_nothing: bool, keep_base: bool = False) -> None:
     """Write the base and the expert's trajectories to ``data``; ``keep_base`` keeps a base that is there already."""
     data.mkdir(parents=True, exist_ok=True)
-    base, unfinished = data / "base", data / "base.tmp"
-    if not (keep_base and base.exists()):
-        shutil.rmtree(unfinished, ignore_errors=True)  # left over from a kill
-        if from_nothing:
-            console.print("training the base from nothing")
-            rebuild_base(unfinished, log_every=100)
-        else:
-            shutil.copytree(BASE_MODEL_FOLDER, unfinished)
-        shutil.rmtree(base, ignore_errors=True)
-        unfinished.rename(base)
-    sizes: dict[Split, int] = {"train": NUM_TRAIN, "validation": NUM_VALIDATION, "test": NUM_TEST}
-    for split, number in sizes.items():
-        write_trajectories(data / f"{split}.jsonl", make_problems(split, number, DATA_SEED))
+    base = data / "base"
+    if from_nothing and not (keep_base and base.exists()):
+        console.print("training the base from nothing")
+        with tempfile.TemporaryDirectory(dir=data) as rebuilt:
+            rebuild_base(CHAINS, rebuilt, log_every=100)
+            copy_base(Path(rebuilt), base)
+    elif not (keep_base and base.exists()):
+        copy_base(CHAINS.base_folder, base)
+    write_expert_files(
+        CHAINS, data, num_train=NUM_TRAIN, num_validation=NUM_VALIDATION, num_test=NUM_TEST, seed=DATA_SEED
+    )
     example = next(item for item in read_trajectories(str(data / "train.jsonl")) if isinstance(item, Trajectory))
     console.print(f"[bold]a problem[/bold]  {example.problem}", highlight=False)
     console.print(f"[bold]its expert[/bold] {example.steps[0].text.strip()} ...", highlight=False)
@@ -181,7 +178,7 @@ def train_comparisons(config: RunConfig, data: Path, console: Console, *, resume
             data / "base",
             [item for item in read if isinstance(item, Trajectory)],
             sft,
-            texts=QUICKSTART_TEXTS,
+            texts=CHAINS.texts,
             num_examples=budget,
             batch_size=SFT_BATCH,
             learning_rate=SFT_LEARNING_RATE,
@@ -221,14 +218,14 @@ def score_model(folder: Path, data: Path, output: Path, config: RunConfig, conso
             examples,
             context_in=prompt.context_in,
             title_in_prompt=False,
-            max_completion_tokens=MAX_STEP_TOKENS,
+            max_completion_tokens=CHAINS.max_step_tokens,
             texts=prompt.texts,
             on_progress=show,
         )
         settings = EvaluationSettings(
             num_samples=NUM_SAMPLES,
-            sampling=SamplingParams(temperature=1.0, max_completion_tokens=MAX_SOLUTION_TOKENS),
-            limits=ChainLimits(max_steps=MAX_STEPS, max_prompt_tokens=None),
+            sampling=SamplingParams(temperature=1.0, max_completion_tokens=CHAINS.max_solution_tokens),
+            limits=ChainLimits(max_steps=CHAINS.max_steps, max_prompt_tokens=None),
             context_in=prompt.context_in,
             texts=prompt.texts,
             batch_size=EVALUATION_BATCH,

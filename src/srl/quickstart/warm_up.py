@@ -19,7 +19,7 @@ from srl.examples import ExampleSettings
 from srl.parsing import THINK_CLOSE, THINK_OPEN
 from srl.prompts import DEFAULT_TEXTS, step_prompt
 from srl.quickstart.sft import PromptCompletion, fine_tune
-from srl.quickstart.tiny_model import new_model, train_tokenizer
+from srl.tasks.tiny_model import new_model, train_tokenizer
 from srl.types import StepExample
 
 LONGEST_PROMPT = 800

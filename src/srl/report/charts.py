@@ -48,6 +48,10 @@ class Axis:
     high: float | None = None
     """Where the axis ends, None: at the data."""
 
+    def clip(self, value: float) -> float:
+        """A rate within [0, 1], so that a band ends where rates do; any other value as it is."""
+        return min(1.0, max(0.0, value)) if self.is_rate else value
+
     def show(self, value: float) -> str:
         """A value of this axis as text."""
         return percent(value) if self.is_rate else number(value)
@@ -80,8 +84,9 @@ def nice_ticks(low: float, high: float, num_intervals: int, *, is_integer: bool 
 
 
 def line_chart(series: Sequence[Series], *, axis: Axis, x_label: str, description: str) -> Markup:
-    """Lines over updates; the series without points are left out, and at least one must have some."""
-    series = [line for line in series if line.points]
+    """Lines over updates; at least one series must have points, and those without keep their colours to themselves."""
+    numbered = [(index, line) for index, line in enumerate(series, start=1) if line.points]
+    series = [line for _, line in numbered]
     updates = [x for line in series for x, _ in line.points]
     x_low, x_high = min(updates), max(updates)
     if x_low == x_high:
@@ -107,17 +112,17 @@ def line_chart(series: Sequence[Series], *, axis: Axis, x_label: str, descriptio
             x = at(tick, ticks[0])[0]
             parts.append(tag("text", number(tick, 6), x=x, y=_HEIGHT - _BOTTOM + 15, class_="tick middle"))
     parts.append(tag("text", x_label, x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 5, class_="axis-label middle"))
-    for index, line in enumerate(series, start=1):
+    for index, line in numbered:
         drawn = [at(x, y) for x, y in line.points]
         if line.spread:
-            above = [at(x, y + half) for (x, y), half in zip(line.points, line.spread, strict=True)]
-            below = [at(x, y - half) for (x, y), half in zip(line.points, line.spread, strict=True)]
+            above = [at(x, axis.clip(y + half)) for (x, y), half in zip(line.points, line.spread, strict=True)]
+            below = [at(x, axis.clip(y - half)) for (x, y), half in zip(line.points, line.spread, strict=True)]
             parts.append(tag("polygon", points=_path(above + below[::-1]), class_=f"band s{index}"))
         parts.append(tag("polyline", points=_path(drawn), class_=f"line s{index}"))
         if line.has_markers or len(drawn) == 1:
             parts += [tag("circle", cx=x, cy=y, r=2.6, class_=f"dot s{index}") for x, y in drawn]
     parts.append(tag("line", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, class_="cursor", visibility="hidden"))
-    points = [(at(x, ticks[0])[0], text) for x, text in _tooltips(series, axis)]
+    points = [(at(x, ticks[0])[0], text) for x, text in _tooltips(series, axis, x_label)]
     return drawing(_WIDTH, _HEIGHT, parts, "chart", description, data_points=json.dumps(points, ensure_ascii=False))
 
 
@@ -172,7 +177,9 @@ def _value_ticks(series: Sequence[Series], axis: Axis) -> list[float]:
     values: list[float] = []
     for line in series:
         halves = line.spread or (0.0,) * len(line.points)
-        values += [y + sign * half for (_, y), half in zip(line.points, halves, strict=True) for sign in (-1, 1)]
+        values += [
+            axis.clip(y + sign * half) for (_, y), half in zip(line.points, halves, strict=True) for sign in (-1, 1)
+        ]
     low = min(values) if axis.low is None else min(axis.low, *values)
     high = max(values) if axis.high is None else max(axis.high, *values)
     if high - low < 1e-9 * max(1.0, abs(high)):  # a flat line still needs an axis with a height
@@ -181,13 +188,13 @@ def _value_ticks(series: Sequence[Series], axis: Axis) -> list[float]:
     return nice_ticks(low, high, 4)
 
 
-def _tooltips(series: Sequence[Series], axis: Axis) -> list[tuple[float, str]]:
+def _tooltips(series: Sequence[Series], axis: Axis, x_label: str) -> list[tuple[float, str]]:
     texts: dict[float, list[str]] = {}
     for line in series:
         for index, (x, y) in enumerate(line.points):
             spread = f" ± {axis.show(line.spread[index])}" if line.spread else ""
             texts.setdefault(x, []).append(visible(f"{line.label} {axis.show(y)}{spread}"))
-    return [(x, f"update {number(x, 6)}: " + ", ".join(texts[x])) for x in sorted(texts)]
+    return [(x, f"{x_label} {number(x, 6)}: " + ", ".join(texts[x])) for x in sorted(texts)]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

@@ -94,10 +94,37 @@ PLOTS = (
     ),
 )
 
+SFT_PLOTS = (
+    Plot(
+        title="Loss",
+        metrics=(("sft/loss", "training"), ("validation/loss", "validation")),
+        axis=Axis(label="negative log-probability per token", low=0.0),
+        caption="Both should fall. Training down and validation up means overfitting; the checkpoint of the lowest "
+        "validation loss is what the stage hands on, unless problems that are solved choose it.",
+    ),
+    Plot(
+        title="Solved problems",
+        metrics=(("validation/whole_accuracy", "in one completion"), ("validation/stepwise_accuracy", "step by step")),
+        is_sparse=True,
+        axis=Axis(label="share of validation problems", is_rate=True, low=0.0, high=1.0),
+        caption="What the expert's text is learned for. A loss that falls while this stays says that the wording was "
+        "learned and not the way.",
+    ),
+    Plot(
+        title="Learning rate",
+        metrics=(("optimizer/learning_rate", "rate"),),
+        axis=Axis(label="rate of the update", low=0.0),
+        caption="Rises over the warm-up and falls to 0 along a cosine.",
+    ),
+    PLOTS[-1],
+)
+"""What is drawn of a stage of sft, which has no rollouts."""
+
 
 def stage_figures(records: Sequence[dict[str, float]]) -> list[Figure]:
-    """One figure for each of PLOTS; those without data say so in place of the drawing."""
-    return [draw_figure(plot, records) for plot in PLOTS]
+    """One figure for each plot of the stage's kind; those without data say so in place of the drawing."""
+    is_sft = any("sft/loss" in record for record in records)
+    return [draw_figure(plot, records) for plot in (SFT_PLOTS if is_sft else PLOTS)]
 
 
 def draw_figure(plot: Plot, records: Sequence[dict[str, float]]) -> Figure:

@@ -81,12 +81,32 @@ def _setting(stage: JsonObject, table: str, key: str) -> str:
     return number(shown, 6) if shown is not None else as_text(value)
 
 
+def _kind(stage: JsonObject) -> str:
+    return as_text(stage.get("kind"))
+
+
+def _if_sampled(key: str) -> Callable[[JsonObject], str]:
+    """A setting of [sampling] that has no effect where nothing is sampled."""
+    return lambda stage: "" if _kind(stage) == "sft" else _setting(stage, "sampling", key)
+
+
 def _batch(stage: JsonObject) -> str:
+    if _kind(stage) == "sft":
+        return f"{_setting(stage, 'sft', 'batch_size')} examples"
     groups, size = _setting(stage, "sampling", "groups_per_update"), _setting(stage, "sampling", "group_size")
     return f"{groups} groups of {size} rollouts" if groups and size else ""
 
 
+def _learning_rate(stage: JsonObject) -> str:
+    if _kind(stage) == "sft":
+        return f"{_setting(stage, 'sft', 'learning_rate')} at most, warm-up and cosine"
+    return _setting(stage, "optimizer", "learning_rate")
+
+
 def _length(stage: JsonObject) -> str:
+    if _kind(stage) == "sft":
+        most, epochs = (_setting(stage, "sft", key) for key in ("num_examples", "num_epochs"))
+        return f"{most} examples or {epochs} epochs" if most not in ("", "0") else f"{epochs} epochs"
     updates, epochs = (_setting(stage, "schedule", key) for key in ("num_updates", "num_epochs"))
     limits = [f"{updates} updates" if updates not in ("", "0") else "", f"{epochs} epochs" if epochs else ""]
     return " or ".join(filter(None, limits))
@@ -94,8 +114,10 @@ def _length(stage: JsonObject) -> str:
 
 def _reward(stage: JsonObject) -> str:
     """The whole [reward] table in words; "" where the config has none."""
-    if as_text(stage.get("kind")) == "rlvr":
+    if _kind(stage) == "rlvr":
         return "final answer right (1) or wrong (0)"
+    if _kind(stage) == "sft":
+        return f"none; learns the expert's {_setting(stage, 'sft', 'teach')}"
     if not as_object(stage.get("reward")):
         return ""
     settings = stage_settings({"stages": {"": stage}}, "")
@@ -126,27 +148,29 @@ def _similarity(settings: StageSettings) -> str:
 
 
 def _prompt(stage: JsonObject) -> str:
-    if as_text(stage.get("kind")) == "rlvr":
+    if _kind(stage) == "rlvr" or (_kind(stage) == "sft" and _setting(stage, "sft", "teach") != "steps"):
         return "the problem; the whole solution is asked for"
     place, title = _setting(stage, "prompt", "context_in"), _setting(stage, "prompt", "title_in_prompt")
     return f"earlier steps in the {place} turn, {'with' if title == 'true' else 'without'} the title" if place else ""
 
 
 def _clipping(stage: JsonObject) -> str:
+    if _kind(stage) == "sft":
+        return "cross-entropy of completions"
     low, high, beta = (_setting(stage, "loss", key) for key in ("clip_low", "clip_high", "beta"))
     return f"clip {low} below, {high} above; KL weight {beta}" if low and high else ""
 
 
 _RECIPE_ROWS: tuple[tuple[str, Callable[[JsonObject], str]], ...] = (
-    ("Kind", lambda stage: as_text(stage.get("kind"))),
+    ("Kind", _kind),
     ("Training data", lambda stage: _setting(stage, "data", "train")),
     ("Prompt", _prompt),
     ("Reward", _reward),
     ("Batch", _batch),
-    ("Kept above a reward std of", lambda stage: _setting(stage, "sampling", "min_reward_std")),
-    ("Temperature", lambda stage: _setting(stage, "sampling", "temperature")),
+    ("Kept above a reward std of", _if_sampled("min_reward_std")),
+    ("Temperature", _if_sampled("temperature")),
     ("Completion tokens, at most", lambda stage: _setting(stage, "sampling", "max_completion_tokens")),
-    ("Learning rate", lambda stage: _setting(stage, "optimizer", "learning_rate")),
+    ("Learning rate", _learning_rate),
     ("Loss", _clipping),
     ("Ends after", _length),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -88,8 +88,13 @@ class GroupView:
 
 
 def report_command(run_dir: tyro.conf.Positional[Path]) -> None:
-    """Write RUN_DIR/report.html, one self-contained page about a finished, running or interrupted run."""
-    print(f"wrote {write_report(run_dir)}")
+    """Write RUN_DIR/report.html, one self-contained page about a run, or about the study that a folder holds."""
+    if (run_dir / "study.json").is_file():
+        from srl.study.command import rewrite_study  # a later part of the tree, and of no use to a run
+
+        print(f"wrote {rewrite_study(run_dir)}")
+    else:
+        print(f"wrote {write_report(run_dir)}")
 
 
 def write_report(run_dir: Path) -> Path:
@@ -107,15 +112,8 @@ def render_report(run: Run) -> str:
     """The page as text. Adds to ``run.notes`` what is missing, and what it finds unreadable among the rollouts."""
     if not (run.path / "scores.json").exists():
         run.notes.append("No scores yet: scores.json is written when the trained models are evaluated.")
-    style, script = _template_file("page.css"), _template_file("page.js")
-    engine = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template_file),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalize,
-    )
+    style, script = template_file("page.css"), template_file("page.js")
+    engine = template_engine(template_file)
     settings = {stage: stage_settings(run.config, stage) for stage in run.stages}
     paid_for = [
         reward_view(stage, run.updates.get(stage.name, []), settings[stage.name])
@@ -140,8 +138,8 @@ def render_report(run: Run) -> str:
         number=number,
         style=Markup(style),  # our own files, the only texts that are not escaped
         script=Markup(script),
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+        style_hash=csp_hash(style),
+        script_hash=csp_hash(script),
     )
 
 
@@ -201,10 +199,24 @@ def _finalize(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _template_file(name: str) -> str:
+def template_engine(load: Callable[[str], str]) -> jinja2.Environment:
+    """Templates whose every value is escaped and made visible; ``load`` gives the text of a template by its name."""
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+
+
+def template_file(name: str) -> str:
+    """A file of the page's own."""
     return resources.files("srl.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _csp_hash(text: str) -> str:
+def csp_hash(text: str) -> str:
+    """What the content security policy calls a style or script of the page."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Rewards made of rewards: many pairs at once, weighted sums, thresholds.
+"""Rewards made of rewards: many pairs at once, weighted sums, thresholds; and the penalty for long completions.
 
 A reward is a function ``(action, target) -> number in [0, 1]``. One that is cheaper in numbers (a batch on several
 threads, one request for many) also has a method ``many(pairs) -> list``; what is made here passes that on. An
@@ -109,3 +109,18 @@ def thresholded(reward: Reward, low: float, high: float) -> Reward:
             ]
 
     return cast(Reward, Thresholded())
+
+
+def overlong_penalty(num_tokens: int, *, max_completion_tokens: int, overlong_tokens: int) -> float:
+    """What DAPO's soft penalty adds to the reward of a completion of ``num_tokens``, in [-1, 0] (2503.14476, Eq. 13).
+
+    0 up to ``max_completion_tokens - overlong_tokens``, from there evenly down to -1 at ``max_completion_tokens``, the
+    length of every completion that was cut. ``overlong_tokens = 0`` turns it off.
+
+    >>> [overlong_penalty(num, max_completion_tokens=100, overlong_tokens=20) for num in (80, 85, 90, 100)]
+    [0.0, -0.25, -0.5, -1.0]
+    """
+    beyond = num_tokens - (max_completion_tokens - overlong_tokens)
+    if overlong_tokens == 0 or beyond <= 0:
+        return 0.0
+    return max(-1.0, -beyond / overlong_tokens)

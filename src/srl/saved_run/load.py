@@ -40,7 +40,8 @@ def load_run(run_dir: Path) -> Run:
     environment = read_object(run_dir / "environment.json", notes)
     updates = _read_metrics(run_dir / METRICS, notes)
     files = rollout_files(run_dir / "rollouts")
-    if not files:
+    kinds = {as_text(as_object(stage).get("kind")) for stage in as_object(config.get("stages")).values()}
+    if not files and kinds != {"sft"}:  # which samples nothing
         notes.append("No rollouts were saved (rollouts/ is missing or empty).")
     scores_file = run_dir / "scores.json"
     raw_scores = read_object(scores_file, notes) if scores_file.exists() else {}

@@ -16,7 +16,7 @@ class StageSettings:
     """How a stage was rewarded."""
 
     kind: str
-    """"srl", "rlvr", or "" where neither config nor name tell."""
+    """"srl", "rlvr", "sft", or "" where neither config nor name tell."""
     target: Target
     """What its target is."""
     similarity: dict[str, float]
@@ -61,7 +61,7 @@ class StageSettings:
 
 
 def stage_settings(config: JsonObject, stage: str) -> StageSettings:
-    """The settings of a stage; without a config its name is its kind when it is "srl" or "rlvr"."""
+    """The settings of a stage; without a config its name is its kind where it is one."""
     table = as_object(as_object(config.get("stages")).get(stage))
     kind = as_text(table.get("kind")) or stage
     reward = as_object(table.get("reward"))
@@ -69,7 +69,7 @@ def stage_settings(config: JsonObject, stage: str) -> StageSettings:
     target: Target = "answer" if kind == "rlvr" else "solution" if one_step else "step"
     bounds = [bound for value in as_list(reward.get("thresholds")) if (bound := as_number(value)) is not None]
     return StageSettings(
-        kind=kind if kind in ("srl", "rlvr") else "",
+        kind=kind if kind in ("srl", "rlvr", "sft") else "",
         target=target,
         similarity={} if kind == "rlvr" else _similarity(reward.get("similarity")),
         autojunk=reward.get("autojunk") is True,

@@ -267,7 +267,7 @@ class Watch:
     def _remember(self, record: Mapping[str, object]) -> bool:
         values = {key: float(value) for key in _KEYS if isinstance(value := record.get(key), int | float)}
         known = {key: value for key, value in values.items() if math.isfinite(value)}
-        if _SIZE not in known:
+        if _SIZE not in known or record.get("update") == 0:  # what a pass before the stage sampled is no update
             return False
         if len(self._first) < WINDOW:
             self._first.append(known)

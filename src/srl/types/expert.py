@@ -30,7 +30,8 @@ agent's action: what the environment consumed, and nothing else."""
     body: str
     """The text after number and title, stripped; what is asked for when the title stands in the prompt."""
     thought: str = ""
-    """What the agent wrote beside its action, "" in solutions. Kept, never scored."""
+    """What the agent wrote beside its action; in a solution whose steps each follow a thought of their own, that \
+thought, else "". Kept, never scored."""
     observation: str = ""
     """What the environment answered, "" in solutions."""
 
@@ -60,7 +61,8 @@ class Trajectory:
     splitter: str = ""
     """What cut the text into steps, for instance "titled-numbers"; "turns" for agents."""
     reasoning: str = ""
-    """The expert's long thinking before the solution, where the source has it. Kept, never scored."""
+    """The expert's long thinking before the solution, where the source has it. Where thoughts stand between the \
+steps, the whole text as written, which begins with ``<think>``. Kept, never scored."""
     is_right: bool | None = None
     """Whether the source marks it as right, resolved or rewarded; None where it says nothing."""
     notes: dict[str, int] = field(default_factory=dict[str, int])
@@ -115,7 +117,9 @@ class StepExample:
     observations: tuple[str, ...] = ()
     """For agents what the environment answered to each action of ``context``, as many; () for solutions."""
     target_thought: str = ""
-    """What the agent wrote beside the target action. Kept, never scored."""
+    """What the expert thought right before the target action. Kept, never scored."""
+    reasoning: str = ""
+    """The trajectory's ``reasoning``, on its last step only, "" on the others. Kept, never scored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

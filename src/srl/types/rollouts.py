@@ -37,6 +37,8 @@ class TrainingExample:
     """The expert's step it was made from, context and final answer included."""
     next_action: str = ""
     """The expert's step after the target, where it is known: an action that holds it solves several steps at once."""
+    is_problem: bool = False
+    """In a stage of steps: a whole problem among them, rewarded by its final answer."""
 
 
 FinishReason = Literal["stop", "length"]

@@ -42,6 +42,25 @@ def has_marks(text: str) -> bool:
     return any(mark in text for pair in (*_THINKING, _THOUGHT, _SOLUTION) for mark in pair)
 
 
+def split_thoughts(text: str) -> list[tuple[str, str]] | None:
+    """The text as pairs of a thought and the piece of solution after it; None where it is not made of such pairs.
+
+    It is when it begins with ``<think>``, opens and closes it in turn at least twice, and says something after each.
+    Putting the pairs together again, with the tags, gives the stripped text back.
+
+    >>> split_thoughts("<think>2+3</think>1. Add: 5. <think>5*2</think>2. Double: 10.")
+    [('2+3', '1. Add: 5. '), ('5*2', '2. Double: 10.')]
+    """
+    opening, closing = _THINKING[0]
+    before, *parts = _without_end_tokens(text).strip().split(opening)
+    if before or len(parts) < 2:
+        return None
+    pairs = [part.split(closing) for part in parts]
+    if any(len(pair) != 2 or not pair[1].strip() for pair in pairs):
+        return None
+    return [(thought, piece) for thought, piece in pairs]
+
+
 def split_trace(text: str) -> tuple[str, str]:
     """(thinking, solution). A text without marks is all solution, exactly as written; otherwise both are stripped.
 

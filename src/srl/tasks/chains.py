@@ -1,4 +1,4 @@
-r"""The hard task of ``srl quickstart``: chains of two-digit arithmetic, written like real expert solutions.
+r"""The task "chains", that of ``srl quickstart``: chains of two-digit arithmetic, written like real expert solutions.
 
 A problem is a start value and six operations; after each of them only the last two digits are kept, so that
 one slip spoils the final answer. The expert writes numbered, titled steps and no scratch work:
@@ -16,32 +16,16 @@ Start with 82. 1) subtract 21, 2) multiply by 4, 3) add 66. Keep only the last t
 
 from __future__ import annotations
 
-import json
 import random
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from srl.prompts import PromptTexts
+from srl.tasks.task import Split, TextProblem, split_of
 
-Split = Literal["train", "validation", "test", "corpus"]
-"""Which problems; "corpus" are those that the base model is pre-trained on."""
 Kind = Literal["add", "subtract", "multiply"]
 """The three operations."""
 
-QUICKSTART_TEXTS = PromptTexts(
-    step_system="next", solve_system="solve", context_heading="", first_step_note="", title_note="{title}"
-)
-"""Wording of the prompts: as short as can be, because every token of a prompt costs time on a CPU."""
-
-_SPLIT_BUCKETS: dict[Split, range] = {
-    "test": range(0, 10),
-    "validation": range(10, 20),
-    "train": range(20, 30),
-    "corpus": range(30, 100),
-}
 _SIGNS: dict[Kind, str] = {"add": "+", "subtract": "-", "multiply": "*"}
 _WORDS: dict[Kind, str] = {"add": "add", "subtract": "subtract", "multiply": "multiply by"}
 _MODULUS = 100
@@ -70,28 +54,13 @@ class Operation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChainProblem:
-    """A problem with its expert solution."""
+class ChainProblem(TextProblem):
+    """A problem with its expert solution; the answer is the final value, 10 to 99."""
 
-    problem_id: str
-    """Unique within the list it was made in, for instance "test-3"."""
-    problem: str
-    """The problem statement."""
-    steps: tuple[str, ...]
-    """The expert's numbered and titled steps; the last one ends with the boxed answer."""
-    monologues: tuple[str, ...]
-    """What a careful writer would have thought before each step; SRL never sees it."""
-    answer: str
-    """The final value, 10 to 99."""
     start: int
     """The start value."""
     operations: tuple[Operation, ...]
     """What is done to it."""
-
-    @property
-    def solution(self) -> str:
-        """The expert's whole text."""
-        return "\n\n".join(self.steps)
 
 
 def make_problems(split: Split, num_problems: int, seed: int, *, lengths: Sequence[int] = (6,)) -> list[ChainProblem]:
@@ -108,21 +77,6 @@ def make_problems(split: Split, num_problems: int, seed: int, *, lengths: Sequen
         if split_of(statement) == split and statement not in problems:
             problems[statement] = _solve(f"{split}-{len(problems)}", statement, start, operations)
     return list(problems.values())
-
-
-def write_trajectories(path: str | Path, problems: Iterable[ChainProblem]) -> None:
-    """Write the expert's trajectories as JSON Lines with the keys id, problem, solution and answer."""
-    rows = (
-        {"id": item.problem_id, "problem": item.problem, "solution": item.solution, "answer": item.answer}
-        for item in problems
-    )
-    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def split_of(statement: str) -> Split:
-    """The split that a problem statement belongs to."""
-    bucket = zlib.crc32(statement.encode()) % 100
-    return next(split for split, buckets in _SPLIT_BUCKETS.items() if bucket in buckets)
 
 
 def state_problem(start: int, operations: Sequence[Operation]) -> str:

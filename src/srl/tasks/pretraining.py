@@ -1,8 +1,11 @@
-"""The recipe of the shipped base model: ``rebuild_base(folder)`` trains it from nothing on a CPU.
+"""The recipe of the shipped base models: ``rebuild_base(task, folder)`` trains one from nothing on a CPU.
 
-The base is pre-trained on documents by writers who are careful only sometimes (``srl.quickstart.corpus``), with the
-loss on what they write and not on what they are asked. It reads each prompt that the quickstart uses: the next step
-with the context in the user's or in the assistant's turn, and the whole solution.
+A base is pre-trained on documents by writers who are careful only sometimes (the corpus module of its task), with the
+loss on what they write and not on what they are asked. It reads each prompt that is used later: the next step with
+the context in the user's or in the assistant's turn, and the whole solution. ``adjust_base`` makes a base of another
+quality from a shipped one, by more of the same with writers of other habits.
+
+``python -m srl.tasks.pretraining TASK -o FOLDER`` does the former.
 """
 
 from __future__ import annotations
@@ -10,28 +13,25 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Literal, cast
 
 import torch
+import tyro
 from torch.nn import functional
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 from srl.engines.transformers import render
-from srl.quickstart.corpus import SET_PHRASES, Document, write_document
-from srl.quickstart.task import make_problems
-from srl.quickstart.tiny_model import TURN_END, new_model, save, train_tokenizer
+from srl.errors import ConfigError, DataError
+from srl.policy import load_policy
+from srl.seeds import derive_seed
+from srl.tasks import TASKS
+from srl.tasks.task import Document, TextTask, WriteDocuments
+from srl.tasks.tiny_model import TURN_END, new_model, save, train_tokenizer
 
-BASE_MODEL_FOLDER = Path(__file__).parent / "base_model"
-"""The shipped checkpoint."""
-BASE_STEP_ACCURACY = (0.30, 0.55)
-"""Between these lies the shipped base's greedy accuracy on single steps, given the expert's context."""
-BASE_SOLVE_RATE = (0.0, 0.12)
-"""Between these lies its greedy rate of whole solutions that end with the right answer."""
-CORPUS_LENGTHS = (1, 2, 2, 3, 3, 4, 5, 6)
-"""Numbers of operations of the corpus problems; the short ones teach arithmetic at little cost."""
 _IGNORED = -100
 _LENGTH_UNIT = 32
 _BATCHES_SORTED_TOGETHER = 32
@@ -41,7 +41,7 @@ Encoded = tuple[list[int], list[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRecipe:
-    """Everything that the shipped base depends on."""
+    """Everything that a shipped base depends on, beside its task."""
 
     seed: int = 0
     """Seed of corpus, initial weights and order."""
@@ -50,10 +50,11 @@ class BaseRecipe:
     tokens_per_update: int = 4096
     """Tokens of one batch, padding included."""
     learning_rate: float = 3e-3
-    """AdamW's peak rate, for embedding and norms. Rates rise linearly over the warm-up and fall to a twentieth along \
-half a cosine."""
+    """AdamW's peak rate, for embedding and norms. Rates rise linearly over the warm-up."""
     warmup_updates: int = 50
     """Updates of the warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: rates fall to a twentieth along half a cosine, or stay."""
     matrix_learning_rate: float = 0.02
     """Muon's peak rate, for the weight matrices: it needs half as many tokens as AdamW."""
     vocab_size: int = 320
@@ -68,15 +69,20 @@ half a cosine."""
     """Longest prompt and completion together."""
 
 
-def rebuild_base(folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_every: int = 0) -> None:
-    """Train a base and write it to ``folder``. Equal recipes give equal weights on the same machine.
+_ADJUSTMENT = BaseRecipe(
+    learning_rate=6e-4, matrix_learning_rate=4e-3, warmup_updates=10, schedule="constant"
+)  # a fifth of the peak rates: enough to change a habit in a hundred updates
+
+
+def rebuild_base(task: TextTask, folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_every: int = 0) -> None:
+    """Train a base of ``task`` and write it to ``folder``. Equal recipes give equal weights on the same machine.
 
     ``log_every`` prints the loss every so many updates; 0 prints nothing.
     """
     rng = random.Random(recipe.seed)
-    sample = write_documents(2000, seed=recipe.seed, rng=rng)
+    sample = task.write_documents(2000, seed=recipe.seed, rng=rng)
     texts = (text for document in sample for text in _texts(document))
-    tokenizer = train_tokenizer(texts, recipe.vocab_size, phrases=SET_PHRASES)
+    tokenizer = train_tokenizer(texts, recipe.vocab_size, phrases=task.set_phrases)
     model = new_model(
         tokenizer,
         hidden_size=recipe.hidden_size,
@@ -85,8 +91,34 @@ def rebuild_base(folder: str | Path, recipe: BaseRecipe = BaseRecipe(), *, log_e
         max_positions=recipe.max_positions,
         seed=recipe.seed,
     )
-    train(model, tokenizer, recipe, rng, log_every=log_every)
+    train(model, tokenizer, recipe, rng, task.write_documents, log_every=log_every)
     save(model, tokenizer, folder, dtype=torch.bfloat16)
+
+
+def adjust_base(
+    source: Path,
+    output: Path,
+    *,
+    task: TextTask,
+    careless: float,
+    num_updates: int = 150,
+    seed: int = 0,
+    log_every: int = 0,
+) -> None:
+    """Make a base of another quality: continue the pre-training of ``source`` with writers of other habits.
+
+    ``careless`` is the share of steps that they write in the head, the same for every operation: 0.95 is a base that
+    hardly ever thinks, 0.4 one that often does. What it can do stays about the same. A minute or two on one core.
+    """
+    if not 0 <= careless <= 1:
+        raise ConfigError(f"careless is {careless}; it is a share of steps and must lie between 0 and 1")
+    model, tokenizer = load_policy(source)
+    if not isinstance(model, Qwen2ForCausalLM) or not isinstance(tokenizer, Qwen2Tokenizer):
+        raise DataError(f"{source} holds a {type(model).__name__}; give a base of a task, such as {task.base_folder}")
+    recipe = replace(_ADJUSTMENT, num_updates=num_updates, seed=seed)
+    rng = random.Random(derive_seed(seed, "adjust"))
+    train(model, tokenizer, recipe, rng, partial(task.write_documents, careless=careless), log_every=log_every)
+    save(model, tokenizer, output, dtype=torch.bfloat16)
 
 
 def train(
@@ -94,6 +126,7 @@ def train(
     tokenizer: Qwen2Tokenizer,
     recipe: BaseRecipe,
     rng: random.Random,
+    write_documents: WriteDocuments,
     *,
     log_every: int = 0,
 ) -> None:
@@ -108,7 +141,7 @@ def train(
         torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: _learning_rate_factor(update, recipe))
         for optimizer in optimizers
     ]
-    batches = _batches(tokenizer, recipe, rng)
+    batches = _batches(tokenizer, recipe, rng, write_documents)
     model.set_attn_implementation("eager")  # on a CPU, at these lengths, twice as fast as the fused kernel
     model.train()
     for update in range(recipe.num_updates):
@@ -129,12 +162,6 @@ def train(
             print(f"update {update + 1}: loss {loss.item():.4f}", flush=True)
     model.set_attn_implementation("sdpa")
     model.eval()
-
-
-def write_documents(num_documents: int, *, seed: int, rng: random.Random) -> list[Document]:
-    """Fresh corpus documents; ``seed`` chooses the problems, ``rng`` the writers."""
-    problems = make_problems("corpus", num_documents, seed, lengths=CORPUS_LENGTHS)
-    return [write_document(problem, rng) for problem in problems]
 
 
 def encode(tokenizer: Qwen2Tokenizer, documents: list[Document]) -> list[Encoded]:
@@ -161,7 +188,7 @@ def encode(tokenizer: Qwen2Tokenizer, documents: list[Document]) -> list[Encoded
 
 
 def _batches(
-    tokenizer: Qwen2Tokenizer, recipe: BaseRecipe, rng: random.Random
+    tokenizer: Qwen2Tokenizer, recipe: BaseRecipe, rng: random.Random, write_documents: WriteDocuments
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (token ids, labels) of shape [documents, tokens], each with documents of about the same length."""
     num_documents = recipe.tokens_per_update * _BATCHES_SORTED_TOGETHER // 128
@@ -205,4 +232,28 @@ def _texts(document: Document) -> Iterator[str]:
 
 def _learning_rate_factor(update: int, recipe: BaseRecipe) -> float:
     warmup = min(1.0, (update + 1) / recipe.warmup_updates)
+    if recipe.schedule == "constant":
+        return warmup
     return warmup * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * update / recipe.num_updates)))
+
+
+def main(
+    task: tyro.conf.Positional[str],
+    *,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    log_every: int = 50,
+) -> None:
+    """Train the base of a task from nothing: ten to twenty minutes on one core.
+
+    Args:
+        task: Name of the task.
+        output: Model folder to write.
+        log_every: Updates between two lines of the log.
+    """
+    if task not in TASKS:
+        raise ConfigError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
+    rebuild_base(TASKS[task], output, log_every=log_every)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

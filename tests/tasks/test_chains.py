@@ -7,15 +7,10 @@ import re
 import pytest
 
 from srl.prompts import next_step_prompt
-from srl.quickstart.corpus import calculate_in_the_head, write_document
-from srl.quickstart.task import (
-    QUICKSTART_TEXTS,
-    Operation,
-    make_problems,
-    split_of,
-    think_carefully,
-    write_trajectories,
-)
+from srl.tasks.chains import Operation, make_problems, think_carefully
+from srl.tasks.chains_corpus import calculate_in_the_head, write_document
+from srl.tasks.task import split_of, write_trajectories
+from srl.tasks.texts import TASK_TEXTS
 
 SPLITS = ("train", "validation", "test", "corpus")
 
@@ -117,6 +112,9 @@ def test_corpus_documents_use_the_prompts_of_the_quickstart():
         only_read = [text for text, is_learned in document.segments if not is_learned]
         # Whole steps without their thought, or the first character of a thought, where the habit is decided.
         assert all(re.fullmatch(r"\d\. .*\n\n|<think>\d", text, re.DOTALL) for text in only_read)
+        for before, (text, is_learned) in zip([("", False), *document.segments], document.segments, strict=False):
+            if is_learned:  # no step without its thought
+                assert text.startswith("<think>") or re.fullmatch(r"<think>\d", before[0])
     assert systems == {("next", False), ("next", True), ("solve", False)}
-    first = next_step_prompt("P", (), context_in="user", texts=QUICKSTART_TEXTS)
+    first = next_step_prompt("P", (), context_in="user", texts=TASK_TEXTS)
     assert first.messages[1]["content"] == "P"

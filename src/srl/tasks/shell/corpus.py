@@ -1,0 +1,137 @@
+"""What the base of the shell task reads before training: rounds by people who are careful only sometimes.
+
+A document asks for one action after the last rounds of an episode. Who works things out in the head forgets the
+carry, looks at last digits only, or deletes the first file of several; carelessness is an independent coin at every
+piece of work. Hence a model of the corpus *can* do the chores and mostly does not: the ability is there, the habit is
+not. Mistakes are carried on, in the folder and in the rounds.
+
+As in chains_corpus.py, a share of the documents is careful throughout, without the loss on the decision to be
+careful, which is the first character of a thought: they give the ability and not the habit. Some more are pages of
+exercises, nothing but careful work: after a prompt there is one calculation to learn from, and on a page there are six.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from srl.parsing import THINK_OPEN
+from srl.prompts import PromptTexts, next_action_prompt
+from srl.tasks.chains import Kind as OperationKind
+from srl.tasks.documents import IN_MY_HEAD, in_tags
+from srl.tasks.shell.problems import NAMES, ShellProblem, make_problems
+from srl.tasks.shell.scripts import DONE, LOOK, SUBMIT, Work, run_script
+from srl.tasks.shell.simulation import SimulatedFolder
+from srl.tasks.task import Document
+from srl.types import ChatPrompt
+
+CONTEXT_TURNS = 4
+"""Rounds that a prompt shows; every problem can be solved with them."""
+SHELL_TEXTS = PromptTexts(
+    agent_system="act",
+    agent_first_note="",
+    agent_hidden_note="+{count}",
+    agent_action_heading="$",
+    agent_observation_heading="",
+    agent_no_observation="",
+    agent_next_note="",
+)
+"""The wording of the prompts, as short as can be; ``[stages.NAME.prompt.texts]`` of a recipe must say the same."""
+CARELESS_SHARE = 0.85
+"""How often something is worked out in the head. Above one half, greedy decoding is always careless."""
+SET_PHRASES = (
+    "Write the sum of ", " and their difference to ", "Move the larger of ", " and write its number times ",
+    "Append to ", " its last number plus ", ", and again so, three times in all.", "Write how many lines ",
+    " have together to ", " and move the longer one to ", "Delete the .log files and rename the .txt file to its ",
+    "number plus ", "Begin with ",
+    ". The number in a file plus that in its name is the name of the next. Write the word in the last to ",
+    " and ", " to ", "cat ", "cat: ", ": No such file or directory", "echo ", " > ", " >> ", "mv ", "rm ", "wc -l ",
+    "tail -n 1 ", "ls", SUBMIT, "\n\n$\n", "\n\n$", "\n\n", ".txt", ".log", "/",
+    *NAMES, *(f"{name}.txt" for name in NAMES), *(f"{name}.log" for name in NAMES),
+    IN_MY_HEAD, LOOK, DONE, "exercises", "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
+)  # fmt: skip
+"""Wording that is always the same and becomes one token each: on a CPU that is as good as a model twice as fast."""
+_WORK_SHARE = 0.8  # of the documents ask for an action that needs work, the others for any
+_EXEMPLARY_SHARE = 0.5  # of the documents are careful throughout
+_EXERCISES_SHARE = 0.15  # of all documents are pages of exercises
+_EXERCISES_ON_A_PAGE = 6
+_MAX_REPEATED_ERRORS = CONTEXT_TURNS - 1  # one more would push what is needed out of sight
+
+
+def write_documents(
+    num_documents: int, *, seed: int, rng: random.Random, careless: float | None = None
+) -> list[Document]:
+    """Fresh documents; ``seed`` chooses the problems, ``rng`` the writers.
+
+    ``careless`` replaces the share of work that is done in the head, 0 to 1; None keeps CARELESS_SHARE.
+    """
+    share = CARELESS_SHARE if careless is None else careless
+    return [
+        _write_exercises(rng) if rng.random() < _EXERCISES_SHARE else write_document(problem, rng, share)
+        for problem in make_problems("corpus", num_documents, seed)
+    ]
+
+
+def write_document(problem: ShellProblem, rng: random.Random, careless: float = CARELESS_SHARE) -> Document:
+    """One document about ``problem``: a prompt for one of the actions of an episode, and the action."""
+    is_exemplary = rng.random() < _EXEMPLARY_SHARE
+    share = 0.0 if is_exemplary else careless
+    turns = simulate(problem, Work(lambda: rng.random() < share))
+    work = [index for index, (thought, _, _) in enumerate(turns) if thought not in (LOOK, DONE)]
+    index = rng.choice(work) if rng.random() < _WORK_SHARE else rng.randrange(len(turns))
+    thought, command, _ = turns[index]
+    prompt = shell_prompt(problem.problem, [(action, observation) for _, action, observation in turns[:index]])
+    text = in_tags(thought) + command
+    decision = len(THINK_OPEN) + 1
+    if is_exemplary and index in work:
+        return Document(prompt=prompt, segments=((text[:decision], False), (text[decision:], True)))
+    return Document(prompt=prompt, segments=((text, True),))
+
+
+def _write_exercises(rng: random.Random) -> Document:
+    r"""Careful work, a line for each exercise.
+
+    >>> print(_write_exercises(random.Random(1)).segments[0][0].split("\n")[1])
+    74 26 74-20=54;54-6=48
+    """
+    lines: list[str] = []
+    for _ in range(_EXERCISES_ON_A_PAGE):
+        kind: OperationKind | None = rng.choice(("add", "add", "subtract", "multiply", None))
+        operand = rng.randrange(2, 10) if kind == "multiply" else rng.randrange(11, 100)
+        value = rng.randrange(11, 160 if kind == "add" else 100)
+        if kind is None:
+            lines.append(f"{value} {operand} {Work().is_larger(value, operand)[0]}")
+        else:
+            lines.append(f"{value} {operand} {Work().calculate(value, kind, operand)[0]}")
+    prompt = ChatPrompt(messages=({"role": "user", "content": "exercises"},))
+    return Document(prompt=prompt, segments=(("\n".join(lines), True),))
+
+
+def shell_prompt(
+    problem: str,
+    rounds: Sequence[tuple[str, str]],
+    *,
+    texts: PromptTexts = SHELL_TEXTS,
+    context_turns: int = CONTEXT_TURNS,
+) -> ChatPrompt:
+    """The prompt for the action after all ``rounds`` of (action, observation), of which the last ones are shown."""
+    num_hidden = max(0, len(rounds) - context_turns)
+    return next_action_prompt(problem, rounds[num_hidden:], num_hidden=num_hidden, texts=texts)
+
+
+def simulate(problem: ShellProblem, work: Work) -> list[tuple[str, str, str]]:
+    """(thought, command, observation) of every action of an episode, ``exit`` included, without a shell.
+
+    An episode that runs into the same error again and again stops there.
+    """
+    num_errors = 0
+    folder = SimulatedFolder(problem.files)
+    script = run_script(problem, work)
+    turns: list[tuple[str, str, str]] = []
+    thought, command = next(script)
+    while command != SUBMIT and num_errors < _MAX_REPEATED_ERRORS:
+        observation = folder.run(command)
+        num_errors = num_errors + 1 if observation.startswith("cat: ") else 0
+        turns.append((thought, command, observation))
+        thought, command = script.send(observation)
+    return [*turns, (thought, command, "")]
