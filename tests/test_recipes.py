@@ -67,6 +67,11 @@ CALLS = [
     "<function=bash>\n<parameter=command>python -m pytest -q</parameter>\n</function>",
     "<function=submit>\n</function>",
 ]
+STAND_INS = {
+    "data/s1k11-steps.jsonl": "s1k11-steps.jsonl",
+    "simplescaling/s1K-1.1": "s1k.jsonl",  # as it is published, thinking and all
+    "data/swe-smith-steps": "swe-smith-steps",
+}
 NOWHERE = "nobody/has-this-model"
 
 
@@ -110,7 +115,7 @@ def log(task: str) -> list[dict[str, str]]:
 def overrides(config: RunConfig, files: Path) -> list[str]:
     arguments: list[str] = []
     for name, stage in config.stages.items():
-        arguments += [f"--stages.{name}.data.train", str(files / Path(stage.data.train).name)]
+        arguments += [f"--stages.{name}.data.train", str(files / STAND_INS[stage.data.train])]
         arguments += [f"--stages.{name}.data.num-validation-trajectories", "2"]
     return arguments
 

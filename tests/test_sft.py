@@ -73,6 +73,16 @@ def loss_by_hand(model, chosen):
     return total / count
 
 
+def steep():
+    """The tiny policy with larger weights, whose gradients are larger than the norm they are clipped to."""
+    model, _ = tiny_policy()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    return model
+
+
 def assert_close(one, other, tolerance=2e-5):
     for name in one:
         assert float((one[name] - other[name]).abs().max()) < tolerance, name
@@ -85,9 +95,8 @@ def weights(path):
 @pytest.mark.parametrize("packing", [True, False])
 def test_every_update_is_the_one_made_by_hand(tmp_path, packing):
     """Loss, norm, rate and weights: cross-entropy of completions, AdamW, norm 1, warm-up and cosine."""
-    path, lines = train(tmp_path, packing=packing, schedule=ScheduleConfig(validate_every=100))
-    model, _ = tiny_policy()
-    data = examples(12)
+    path, lines = train(tmp_path, model=steep(), packing=packing, schedule=ScheduleConfig(validate_every=100))
+    model, data = steep(), examples(12)
     updates = draw_updates(12, num_draws=24, batch_size=5, seed=derive_seed(0, "sft"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.0)
     assert [line["update"] for line in lines] == list(range(6))
@@ -103,6 +112,9 @@ def test_every_update_is_the_one_made_by_hand(tmp_path, packing):
         assert line["sft/loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
         assert line["optimizer/grad_norm"] == pytest.approx(float(norm), rel=1e-4)
         assert line["optimizer/learning_rate"] == pytest.approx(rate, rel=1e-9)
+    norms = [line["optimizer/grad_norm"] for line in lines[1:]]
+    assert min(norms) > 1.0  # else nothing would be clipped
+    assert max(norms) > 1.2 * min(norms)  # else AdamW would hide it
     assert_close(weights(path), {name: tensor for name, tensor in model.state_dict().items() if name in weights(path)})
 
 
@@ -234,6 +246,13 @@ def test_what_is_saved_is_configured_as_before(tmp_path):
     path, _ = train(tmp_path / "run", model=model)
     for name in ("config.json", "generation_config.json"):
         assert json.loads((path / name).read_text()) == json.loads((tmp_path / "before" / name).read_text())
+
+
+def test_a_launchers_number_format_does_not_override_the_recipe(tmp_path, monkeypatch):
+    _, plain = train(tmp_path / "plain", num_epochs=1)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    _, launched = train(tmp_path / "launched", num_epochs=1)
+    assert [line.get("sft/loss") for line in launched] == [line.get("sft/loss") for line in plain]
 
 
 @pytest.mark.parametrize("packing", [True, False])

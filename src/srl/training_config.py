@@ -16,7 +16,7 @@ class SamplingConfig:
     group_size: int = 8
     """Rollouts per prompt (G)."""
     groups_per_update: int = 512
-    """Kept groups that make one batch. Table 7: 512 for SRL; Table 8: 128 for RLVR."""
+    """Kept groups that make one batch. Table 8: 512 for SRL; Table 7: 128 for RLVR."""
     temperature: float = 1.0
     """Sampling temperature of the rollouts."""
     max_completion_tokens: int = 2048  # Paper: gives no limit on the length of completions.

@@ -23,8 +23,20 @@ def test_stages_are_added_and_validation_is_not_training(tmp_path):
         tmp_path / "run",
         [
             {"stage": "sft", "update": 0, "validation/whole_accuracy": 0.1, "time/validation_seconds": 4.0},
-            {"stage": "sft", "update": 1, "sft/num_examples": 8, "sft/num_learned_tokens": 80, "time/update_seconds": 1.0},
-            {"stage": "sft", "update": 2, "sft/num_examples": 16, "sft/num_learned_tokens": 170, "time/update_seconds": 1.0},
+            {
+                "stage": "sft",
+                "update": 1,
+                "sft/num_examples": 8,
+                "sft/num_learned_tokens": 80,
+                "time/update_seconds": 1.0,
+            },
+            {
+                "stage": "sft",
+                "update": 2,
+                "sft/num_examples": 16,
+                "sft/num_learned_tokens": 170,
+                "time/update_seconds": 1.0,
+            },
             {"stage": "srl", "update": 0, "validation/stepwise_accuracy": 0.3},
             rollout_line("srl", 1, 20),
             rollout_line("srl", 2, 30, **{"validation/whole_accuracy": 0.5}),

@@ -101,7 +101,7 @@ def test_the_head_is_right_exactly_where_nothing_is_carried():
     assert all((calculate_in_the_head(v, Operation("add", o)) == v + o) == (v % 10 + o % 10 < 10) for v, o in add)
 
 
-def test_corpus_documents_use_the_prompts_of_the_quickstart():
+def test_corpus_documents_use_the_prompts_of_the_task():
     rng = random.Random(0)
     systems = set()
     for item in make_problems("corpus", 200, seed=0, lengths=(3,)):

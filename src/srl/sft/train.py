@@ -135,24 +135,26 @@ def _make_trainer(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
+    settings = SFTConfig(
+        **arguments,
+        per_device_train_batch_size=1,
+        train_sampling_strategy="sequential",
+        max_grad_norm=_MAX_GRAD_NORM,
+        packing=packing,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        bf16=False,  # see _run_in
+        logging_steps=1,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    settings.mixed_precision = "no"  # a launcher's default would otherwise override the recipe without a word
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(
-            **arguments,
-            per_device_train_batch_size=1,
-            train_sampling_strategy="sequential",
-            max_grad_norm=_MAX_GRAD_NORM,
-            packing=packing,
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False,
-            bf16=False,  # see _run_in
-            logging_steps=1,
-            save_strategy="no",
-            eval_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
+        args=settings,
         data_collator=None if packing else padded_collator(pad_token(tokenizer)),
         train_dataset=dataset,
         processing_class=tokenizer,

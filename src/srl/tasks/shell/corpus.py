@@ -1,13 +1,13 @@
 """What the base of the shell task reads before training: rounds by people who are careful only sometimes.
 
-A document asks for one action after the last rounds of an episode. Who works things out in the head forgets the
-carry, looks at last digits only, or deletes the first file of several; carelessness is an independent coin at every
-piece of work. Hence a model of the corpus *can* do the chores and mostly does not: the ability is there, the habit is
-not. Mistakes are carried on, in the folder and in the rounds.
+A document asks for one action after the last rounds of an episode, as the policy is asked. Who works things out in the head forgets the carry, looks at last digits only, or deletes the first
+file of several; carelessness is an independent coin at every piece of work. Hence a model of the corpus *can* do the
+chores and mostly does not: the ability is there, the habit is not. Mistakes are carried on, in the folder and in the
+rounds.
 
-As in chains_corpus.py, a share of the documents is careful throughout, without the loss on the decision to be
-careful, which is the first character of a thought: they give the ability and not the habit. Some more are pages of
-exercises, nothing but careful work: after a prompt there is one calculation to learn from, and on a page there are six.
+As for the other tasks (documents.py), a share of the documents is careful throughout, without the loss on the decision
+to be careful, which is the first character of a thought: they give the ability and not the habit. Some more are pages
+of exercises, nothing but careful work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from srl.parsing import THINK_OPEN
 from srl.prompts import PromptTexts, next_action_prompt
 from srl.tasks.chains import Kind as OperationKind
 from srl.tasks.documents import IN_MY_HEAD, in_tags
-from srl.tasks.shell.problems import NAMES, ShellProblem, make_problems
+from srl.tasks.shell.problems import LETTERS, WORDS, ShellProblem, make_problems
 from srl.tasks.shell.scripts import DONE, LOOK, SUBMIT, Work, run_script
 from srl.tasks.shell.simulation import SimulatedFolder
 from srl.tasks.task import Document
@@ -40,21 +40,23 @@ SHELL_TEXTS = PromptTexts(
 CARELESS_SHARE = 0.85
 """How often something is worked out in the head. Above one half, greedy decoding is always careless."""
 SET_PHRASES = (
-    "Write the sum of ", " and their difference to ", "Move the larger of ", " and write its number times ",
-    "Append to ", " its last number plus ", ", and again so, three times in all.", "Write how many lines ",
-    " have together to ", " and move the longer one to ", "Delete the .log files and rename the .txt file to its ",
-    "number plus ", "Begin with ",
-    ". The number in a file plus that in its name is the name of the next. Write the word in the last to ",
-    " and ", " to ", "cat ", "cat: ", ": No such file or directory", "echo ", " > ", " >> ", "mv ", "rm ", "wc -l ",
-    "tail -n 1 ", "ls", SUBMIT, "\n\n$\n", "\n\n$", "\n\n", ".txt", ".log", "/",
-    *NAMES, *(f"{name}.txt" for name in NAMES), *(f"{name}.log" for name in NAMES),
-    IN_MY_HEAD, LOOK, DONE, "exercises", "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
+    "Write the sum of a.txt and b.txt to c.txt and their difference to d.txt.",
+    "Move the larger of a.txt and b.txt to big/ and write its number times ", " to c.txt.",
+    "Append to a.txt its last number plus ", ", and again so, three times in all.",
+    "Write how many lines a.txt and b.txt have together to c.txt and move the longer one to big/.",
+    "Delete the .log files and rename the .txt file to its number plus ",
+    "Begin with ",
+    ".txt. The number in a file plus that in its name is the name of the next. Write the word in the last to a.txt.",
+    "cat a.txt b.txt", "cat ", "cat: ", ": No such file or directory", "echo ", " > a.txt", " > c.txt", " > d.txt",
+    " >> a.txt", "mv ", " big/", "rm ", "wc -l a.txt", "wc -l b.txt", "tail -n 1 a.txt", "ls", SUBMIT,
+    "\n\n$\n", "\n\n$", "\n\n", ".txt", *(f"{letter}{ending}" for letter in LETTERS for ending in (".txt", ".log")),
+    *WORDS, IN_MY_HEAD, LOOK, DONE, "exercises", "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
 )  # fmt: skip
 """Wording that is always the same and becomes one token each: on a CPU that is as good as a model twice as fast."""
-_WORK_SHARE = 0.8  # of the documents ask for an action that needs work, the others for any
-_EXEMPLARY_SHARE = 0.5  # of the documents are careful throughout
-_EXERCISES_SHARE = 0.15  # of all documents are pages of exercises
+_EXERCISES_SHARE = 0.15  # of the documents are pages of exercises
 _EXERCISES_ON_A_PAGE = 6
+_WORK_SHARE = 0.8  # of the others ask for an action that needs work, the rest for any
+_EXEMPLARY_SHARE = 0.5  # of them are careful throughout
 _MAX_REPEATED_ERRORS = CONTEXT_TURNS - 1  # one more would push what is needed out of sight
 
 
@@ -73,14 +75,14 @@ def write_documents(
 
 
 def write_document(problem: ShellProblem, rng: random.Random, careless: float = CARELESS_SHARE) -> Document:
-    """One document about ``problem``: a prompt for one of the actions of an episode, and the action."""
+    """One document about ``problem``: one of the actions of an episode, after the rounds before it."""
     is_exemplary = rng.random() < _EXEMPLARY_SHARE
     share = 0.0 if is_exemplary else careless
     turns = simulate(problem, Work(lambda: rng.random() < share))
     work = [index for index, (thought, _, _) in enumerate(turns) if thought not in (LOOK, DONE)]
     index = rng.choice(work) if rng.random() < _WORK_SHARE else rng.randrange(len(turns))
-    thought, command, _ = turns[index]
     prompt = shell_prompt(problem.problem, [(action, observation) for _, action, observation in turns[:index]])
+    thought, command, _ = turns[index]
     text = in_tags(thought) + command
     decision = len(THINK_OPEN) + 1
     if is_exemplary and index in work:

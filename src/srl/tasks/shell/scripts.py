@@ -71,40 +71,36 @@ def run_script(problem: ShellProblem, work: Work) -> Script:
     yield DONE, SUBMIT
 
 
-def _totals(problem: ShellProblem, work: Work) -> Script:
-    x, y, total_to, difference_to = problem.names
-    a, b = map(int, (yield LOOK, f"cat {x} {y}").split())
+def _totals(_problem: ShellProblem, work: Work) -> Script:
+    a, b = map(int, (yield LOOK, "cat a.txt b.txt").split())
     thought, total = work.calculate(a, "add", b)
-    yield thought, f"echo {total} > {total_to}"
+    yield thought, f"echo {total} > c.txt"
     thought, difference = work.calculate(a, "subtract", b)
-    yield thought, f"echo {difference} > {difference_to}"
+    yield thought, f"echo {difference} > d.txt"
 
 
 def _larger(problem: ShellProblem, work: Work) -> Script:
-    x, y, folder, product_to = problem.names
-    a, b = map(int, (yield LOOK, f"cat {x} {y}").split())
+    a, b = map(int, (yield LOOK, "cat a.txt b.txt").split())
     thought, is_first = work.is_larger(a, b)
-    yield thought, f"mv {x if is_first else y} {folder}"
+    yield thought, f"mv {'a' if is_first else 'b'}.txt big/"
     thought, product = work.calculate(a if is_first else b, "multiply", problem.operand)
-    yield thought, f"echo {product} > {product_to}"
+    yield thought, f"echo {product} > c.txt"
 
 
 def _append(problem: ShellProblem, work: Work) -> Script:
-    (x,) = problem.names
-    value = int((yield LOOK, f"tail -n 1 {x}"))
+    value = int((yield LOOK, "tail -n 1 a.txt"))
     for _ in range(NUM_APPENDED):
         thought, value = work.calculate(value, "add", problem.operand)
-        yield thought, f"echo {value} >> {x}"
+        yield thought, f"echo {value} >> a.txt"
 
 
-def _lines(problem: ShellProblem, work: Work) -> Script:
-    x, y, total_to, folder = problem.names
-    a = int((yield LOOK, f"wc -l {x}").split()[0])
-    b = int((yield LOOK, f"wc -l {y}").split()[0])
+def _lines(_problem: ShellProblem, work: Work) -> Script:
+    a = int((yield LOOK, "wc -l a.txt").split()[0])
+    b = int((yield LOOK, "wc -l b.txt").split()[0])
     thought, total = work.calculate(a, "add", b)
-    yield thought, f"echo {total} > {total_to}"
+    yield thought, f"echo {total} > c.txt"
     thought, is_first = work.is_larger(a, b)
-    yield thought, f"mv {x if is_first else y} {folder}"
+    yield thought, f"mv {'a' if is_first else 'b'}.txt big/"
 
 
 def _remove(problem: ShellProblem, work: Work) -> Script:
@@ -126,7 +122,7 @@ def _follow(problem: ShellProblem, work: Work) -> Script:
         seen = yield thought, f"cat {following}.txt"
         if not seen.startswith("cat: "):
             name, found = following, seen
-    yield LOOK, f"echo {found} > {problem.names[0]}"
+    yield LOOK, f"echo {found} > a.txt"
 
 
 def _sign(first: int, second: int) -> str:
