@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import example
 
 from srl.errors import DataError
-from srl.example_stream import ExampleStream
+from srl.example_stream import ExampleStream, Pool
 from srl.interleaved_stream import InterleavedStream
 from srl.types import TrainingExample
 
@@ -68,7 +68,7 @@ def test_the_share_moves_evenly_with_the_progress(
 
 def test_progress_beyond_the_end_stays_at_the_last_share() -> None:
     source = stream(0.0, 1.0)
-    source.begin(1.0 + 1e-9)
+    source.begin(1.5)
     assert all(are_problems(source.draw(50)))
     source.begin(0.0)
     assert not any(are_problems(source.draw(50)))
@@ -100,6 +100,16 @@ def test_a_restored_stream_goes_on_exactly(
     assert ids(copy.draw(70)) == ids(original.draw(70))
     assert copy.state() == original.state()
     assert copy.epoch == original.epoch
+
+
+def test_the_pools_of_the_steps_follow_the_progress() -> None:
+    pools = [Pool(until=0.5, ids=["e1", "e2"]), Pool(until=1.0, ids=["e3", "e4", "e5"])]
+    steps = ExampleStream(STEPS, seed=1, num_epochs=50, pools=pools)
+    source = InterleavedStream(steps, ExampleStream(PROBLEMS, seed=2, num_epochs=50), first_share=0.5, last_share=0.5)
+    for progress, pool in ((0.0, pools[0]), (0.5, pools[1])):
+        source.begin(progress)
+        drawn = source.draw(2 * len(pool.ids))
+        assert sorted(ids(drawn)[::2]) == sorted(pool.ids)
 
 
 def test_what_is_given_back_comes_first_of_its_kind() -> None:

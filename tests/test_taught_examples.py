@@ -163,6 +163,7 @@ def test_the_thinking_stands_once_in_a_file_of_step_examples(tmp_path):
     "text",
     [
         f"<think>a</think>{STEPS[0]}and <think>b</think> then{STEPS[1]}",  # a thought in the middle of a step
+        f"<think>a</think>{STEPS[0]}<think>b</think>2. **Double** 5*2 <think>c</think>is 10.",  # the same, late
         f"Well. <think>a</think>{STEPS[0]}<think>b</think>{STEPS[1]}",  # text before the first
         f"<think>a</think><think>b</think>{SOLUTION}",  # thinking in two blocks
         f"<think>I open <think> twice</think>{SOLUTION}",

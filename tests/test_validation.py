@@ -111,6 +111,11 @@ def test_a_problem_that_does_not_fit_in_either_way_of_asking_is_left_out() -> No
     ).problems  # the step's prompt is the longer one
 
 
+def test_a_process_without_a_problem_of_its_own_solves_none() -> None:
+    found = solve_problems(TransformersEngine(*tiny_policy()), validation(0))
+    assert all(math.isnan(float(value)) for value in found.values())
+
+
 SCHEDULE = ScheduleConfig(num_updates=4, validate_every=1, save_every=2, num_epochs=50)
 SOLVING = replace(SCHEDULE, num_validation_problems=3)
 

@@ -40,8 +40,8 @@ Then what their prompts begin with is computed once for several, but the example
 from the first update on. staged: k slides from the expert's last step to the problem alone. The reward is always \
 the final answer."""
     num_start_stages: int = 6
-    """staged: the stage has so many parts of equal length, and as many ranges of k, the latest first. No effect \
-otherwise."""
+    """staged: the stage has so many parts of equal length, and as many ranges of k, the latest first and the problem \
+alone last. No effect otherwise."""
 
     def __post_init__(self) -> None:
         require(
@@ -155,7 +155,8 @@ class InterleaveConfig:
     first_share: float = 0.0
     """Share of whole problems among what is drawn at the beginning of the stage. Ours."""
     last_share: float = 0.0
-    """The same at its end; in between the share changes evenly. 0 in both: steps only. Ours."""
+    """The same at its end; in between the share changes evenly. 0 in both: steps only. The stage ends when the steps or \
+the problems have been drawn `schedule.num_epochs` times. Ours."""
 
     def __post_init__(self) -> None:
         for name in ("first_share", "last_share"):

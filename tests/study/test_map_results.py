@@ -16,6 +16,10 @@ def study_of(tmp_path):
 def test_the_highest_rate_wins_and_a_clear_lead_is_said(tmp_path):
     found = judge_cell(study_of(tmp_path), CELL, make_rows(), "whole/greedy")
     assert (found.winner, found.is_clear, found.is_gain) == ("srl", True, True)
+    best = {f"rlvr_{seed}": make_row("rlvr", seed, rate=0.95) for seed in (0, 1, 2)}
+    found = judge_cell(study_of(tmp_path), CELL, make_rows(**best), "whole/greedy")
+    assert (list(found.rates), found.is_clear) == (["rlvr", "srl"], True)
+    assert found.lead.mean > 0
     close = {f"rlvr_{seed}": make_row("rlvr", seed, rate=0.69) for seed in (0, 1, 2)}
     found = judge_cell(study_of(tmp_path), CELL, make_rows(**close), "whole/greedy")
     assert (found.winner, found.is_clear, found.is_gain) == ("srl", False, True)

@@ -16,17 +16,19 @@ Z2 = 1.959963984540054**2
 
 
 def test_a_rate_by_hand():
-    """Two seeds, two problems: [[1, 0], [1, 1]]."""
-    found = estimate_rate([[1.0, 0.0], [1.0, 1.0]])
-    assert found.mean == 0.75
-    weight = 2 + Z2
-    centre = (1.0 + 0.5 + Z2 / 2) / weight
-    squares = (1 - centre) ** 2 + (0.5 - centre) ** 2 + Z2 / 2 * (centre**2 + (1 - centre) ** 2)
-    problems, seeds = squares / ((weight - 1) * weight), 0.125 / 2  # the seeds' means are 0.5 and 1
+    """Two seeds, 40 problems: the first solves 20 of them, the second 24, of which 20 are the same."""
+    values = [[1.0] * 20 + [0.0] * 20, [1.0] * 24 + [0.0] * 16]
+    found = estimate_rate(values)
+    assert found.mean == 0.55
+    weight = 40 + Z2
+    centre = (20 + 4 * 0.5 + Z2 / 2) / weight
+    squares = 20 * (1 - centre) ** 2 + 4 * (0.5 - centre) ** 2 + 16 * centre**2
+    squares += Z2 / 2 * (centre**2 + (1 - centre) ** 2)
+    problems, seeds = squares / ((weight - 1) * weight), 2 * 0.05**2 / 2  # the seeds' means are 0.5 and 0.6
     df = (problems + seeds) ** 2 / (problems**2 / (weight - 1) + seeds**2 / 1)
     half = stats.t.ppf(0.975, df) * math.sqrt(problems + seeds)
-    assert found.low == pytest.approx(max(0, centre - half))
-    assert found.high == pytest.approx(min(1, centre + half))
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
+    assert 0 < found.low < found.high < 1  # nothing was clipped
 
 
 def test_a_difference_by_hand():

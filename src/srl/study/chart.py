@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from srl.report.svg import drawing, tag
 
-_LEFT, _TOP, _COLUMN, _ROW, _BOTTOM = 130.0, 34.0, 150.0, 62.0, 30.0
+_LEFT, _TOP, _COLUMN, _ROW, _BOTTOM = 150.0, 40.0, 190.0, 62.0, 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -69,9 +69,9 @@ def study_command(
     jobs: list[Job] = []
     notes: dict[str, list[str]] = {}
     for name, part in parts:
-        notes[name] = _check_rows(part, study, allow)
+        notes[name] = _check_rows(part, study, allow, again)
         keys = [key for key in wanted if key.method == BASE or key.method in part.methods]
-        jobs += missing_jobs(part, keys, cell=name)
+        jobs += missing_jobs(part, keys, cell=name, forgotten=again)
     if dry_run:
         print_plan(config, parts, wanted, jobs, console)
         return
@@ -100,11 +100,11 @@ def _parts(config: StudyConfig, dry_run: bool) -> list[tuple[str, StudyConfig]]:
     return [(cell.name, cell_study(config, cell.name)) for cell in cells(config)]
 
 
-def _check_rows(part: StudyConfig, study_file: Path, allow: tuple[Kind, ...]) -> list[str]:
-    """Every setting and every row, before anything is run."""
+def _check_rows(part: StudyConfig, study_file: Path, allow: tuple[Kind, ...], again: tuple[str, ...]) -> list[str]:
+    """Every setting and every row, before anything is run; in a dry run those to be made again are still there."""
     files = prepare_task(part)
     expected = {key: describe_run(part, study_file, key, files) for key in run_keys(part)}
-    rows = {key: row for key, row in read_rows(part.folder).items() if key in expected}
+    rows = {key: row for key, row in read_rows(part.folder).items() if key in expected and key.method not in again}
     return check_settings(part, rows, expected, allow)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
 
 from srl.study.budget import Spent, read_spent
 from srl.study.config import StudyConfig
@@ -67,6 +69,7 @@ def run_jobs(jobs: Sequence[Job], study_file: Path, *, lanes: int, progress: Pro
     """
     waiting, running = list(jobs), list[_Running]()
     num_polls = 0
+    before = signal.signal(signal.SIGTERM, _stop)  # by default it would end this process and leave the runs behind
     try:
         while waiting or running:
             while waiting and len(running) < lanes:
@@ -81,6 +84,7 @@ def run_jobs(jobs: Sequence[Job], study_file: Path, *, lanes: int, progress: Pro
                 elif num_polls % _READ_EVERY == 0:
                     progress.spent(item.job, read_spent(run_folder(item.job.study, item.job.key))[0])
     finally:
+        signal.signal(signal.SIGTERM, before)
         for item in running:
             item.process.terminate()
         for item in running:
@@ -88,11 +92,17 @@ def run_jobs(jobs: Sequence[Job], study_file: Path, *, lanes: int, progress: Pro
             item.log.close()
 
 
-def missing_jobs(study: StudyConfig, keys: Sequence[RunKey], *, cell: str = "", retry_failed: bool = True) -> list[Job]:
-    """The runs without a result, in the order of ``keys``; a failed one is tried again."""
+def missing_jobs(
+    study: StudyConfig, keys: Sequence[RunKey], *, cell: str = "", forgotten: Sequence[str] = ()
+) -> list[Job]:
+    """The runs without a result, in the order of ``keys``; failed ones and ``forgotten`` methods are done again."""
     rows = read_rows(study.folder)
-    missing = [key for key in keys if key not in rows or (retry_failed and rows[key].status == "failed")]
+    missing = [key for key in keys if key not in rows or rows[key].status == "failed" or key.method in forgotten]
     return [Job(study=study, key=key, cell=cell) for key in missing]
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _start(job: Job, study_file: Path, lanes: int) -> _Running:

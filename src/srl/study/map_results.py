@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from markupsafe import Markup
 from rich.console import Console
@@ -24,6 +25,9 @@ from srl.study.results import study_facts
 from srl.study.rows import Row
 from srl.study.statistics import Difference, Estimate, estimate_rate
 from srl.study.tables import SIGNIFICANT, compare, values_of
+
+_MAX_LABEL = 26
+"""Characters of a method's name that fit into a cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +169,16 @@ def _tile(study: StudyConfig, item: CellResult, colours: Mapping[str, int]) -> T
     if not item.winner:
         return Tile(title=NO_VALUE, text="not run yet", colour=0, strength=0.0)
     best = next(iter(item.rates.values()))
-    lead = "" if item.lead is None else f", {100 * item.lead.mean:+.0f} to the next"
-    text = f"{100 * best.mean:.0f} %{lead}"
     if not item.is_gain:
-        return Tile(title="none beats the base", text=f"{study.label(item.winner)} {text}", colour=0, strength=0.0)
-    strength = 0.7 if item.is_clear else 0.28
-    return Tile(title=study.label(item.winner), text=text, colour=colours[item.winner], strength=strength)
+        base = "" if item.base is None else f", base {100 * item.base.mean:.0f} %"
+        return Tile(title="none beats the base", text=f"best {100 * best.mean:.0f} %{base}", colour=0, strength=0.0)
+    lead = "" if item.lead is None else f", {100 * item.lead.mean:+.0f} to the next"
+    return Tile(
+        title=shorten(study.label(item.winner), _MAX_LABEL, placeholder=" ..."),
+        text=f"{100 * best.mean:.0f} %{lead}",
+        colour=colours[item.winner],
+        strength=0.7 if item.is_clear else 0.28,
+    )
 
 
 def _row_label(line: Sequence[CellResult]) -> str:

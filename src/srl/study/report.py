@@ -141,7 +141,7 @@ def _row_view(row: MethodRow, base: MethodRow, metrics: Sequence[str]) -> _RowVi
     seeds = seeds_text(row)
     return _RowView(
         label=row.label,
-        seeds="" if seeds == NO_VALUE else f"{seeds} seeds" if row.num_wanted != 1 else f"{seeds} seed",
+        seeds="" if seeds == NO_VALUE else seeds.replace(" (", " seeds (") if "(" in seeds else f"{seeds} seeds",
         cells=[_cell_view(row, base, metric) for metric in metrics],
         costs=[f"{cost} {label}" for cost, label in zip(costs, labels, strict=True)] if row.spent else [NO_VALUE],
     )

@@ -2,6 +2,7 @@
 
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srl.engines.transformers import TransformersEngine
 from srl.sandbox import detect_protection
-from srl.tasks.pretraining import BaseRecipe, encode
+from srl.tasks.pretraining import encode
 from srl.tasks.shell.base import SHELL_RECIPE, rebuild_shell_base
 from srl.tasks.shell.corpus import SHELL_TEXTS, shell_prompt, simulate, write_documents
 from srl.tasks.shell.environment import EpisodeOutcome, run_episodes
@@ -49,8 +50,7 @@ def test_it_is_small_and_of_the_sizes_of_its_recipe(tokenizer):
 
 
 def test_the_recipe_builds_such_a_folder(tmp_path):
-    sizes = {"tokens_per_update": 1024, "hidden_size": 16, "num_layers": 1, "num_heads": 2}
-    rebuild_shell_base(tmp_path / "base", BaseRecipe(vocab_size=SHELL_RECIPE.vocab_size, num_updates=2, **sizes))
+    rebuild_shell_base(tmp_path / "base", replace(SHELL_RECIPE, num_updates=2, tokens_per_update=1024))
     names = sorted(path.name for path in BASE_FOLDER.iterdir())
     assert sorted(path.name for path in (tmp_path / "base").iterdir()) == names
     shipped, built = ((folder / "tokenizer.json").read_text("utf-8") for folder in (BASE_FOLDER, tmp_path / "base"))
@@ -66,17 +66,6 @@ def test_corpus_tokens_are_those_of_the_whole_text(tokenizer):
         assert token_ids == tokenizer.encode(prompt + completion + "<|im_end|>", add_special_tokens=False)
         learned = "".join(text for text, is_learned in document.segments if is_learned)
         assert tokenizer.decode([label for label in labels if label >= 0]) == learned + "<|im_end|>"
-
-
-def test_episodes_of_the_corpus_are_chats(tokenizer):
-    for document in write_documents(60, seed=4, rng=random.Random(4)):
-        prompt = tokenizer.apply_chat_template(
-            list(document.prompt.messages), tokenize=False, add_generation_prompt=True
-        )
-        text = prompt + "".join(text for text, _ in document.segments) + "<|im_end|>\n"
-        turns = [turn.split("\n", 1) for turn in text.split("<|im_start|>")[1:]]
-        messages = [{"role": role, "content": content.removesuffix("<|im_end|>\n")} for role, content in turns]
-        assert tokenizer.apply_chat_template(messages, tokenize=False) == text
 
 
 def test_prompts_and_careful_actions_are_short(tokenizer):

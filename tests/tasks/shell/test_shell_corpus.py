@@ -18,61 +18,34 @@ def documents(count, **settings):
     return write_documents(count, seed=0, rng=random.Random(0), **settings)
 
 
-def is_exercises(document):
-    return len(document.prompt.messages) == 1
-
-
-def answers(document):
-    return [text for text, _ in document.segments if text.startswith("\n<|im_start|>user\n")]
-
-
-def actions(document):
-    """The completions of a document: one, or all those of an episode."""
-    texts = "".join(text for text, _ in document.segments)
-    for answer in answers(document):
-        texts = texts.replace(answer, "")
-    return texts.split("<|im_end|>")
-
-
-def decisions(document):
-    """The beginnings of thoughts that are learned."""
-    return [
-        text
-        for text, is_learned in document.segments
-        if is_learned and text.startswith("<think>") and not re.match(f"<think>({LOOK}|{DONE})<", text)
-    ]
-
-
 def test_same_seeds_same_documents():
     assert documents(50) == documents(50)
 
 
 def test_documents_ask_as_the_policy_is_asked():
-    kinds = Counter()
-    for document in documents(600):
-        if is_exercises(document):
-            kinds["exercises"] += 1
-            continue
-        kinds["episode" if answers(document) else "action"] += 1
+    for document in documents(400):
         system, user = (message["content"] for message in document.prompt.messages)
         assert system == "act"
         assert document.prompt.assistant_prefix == ""
         assert user.endswith("\n\n$")
-        assert user.count("\n$\n") <= (0 if answers(document) else 4)
-        assert all(parse_step(text, "stop").status == "ok" for text in actions(document))
-        assert len(actions(document)) == len(answers(document)) + 1
-    assert all(kinds[kind] > 40 for kind in ("exercises", "episode", "action"))
+        assert user.count("\n$\n") <= 4
+        completion = "".join(text for text, _ in document.segments)
+        assert parse_step(completion, "stop").status == "ok"
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_an_episode_is_what_was_done_and_what_came_back(seed):
+def test_a_document_is_one_action_of_an_episode(seed):
     problem = make_problems("corpus", 1, seed=seed)[0]
-    drawn = (write_document(problem, random.Random(seed), careless=0.0) for seed in range(100))
-    episode = next(document for document in drawn if answers(document))
-    done = [parse_step(text, "stop") for text in actions(episode)]
-    said = [text.removeprefix("\n<|im_start|>user\n").partition("<|im_end|>")[0] for text in answers(episode)]
-    found = [(action.monologue, action.action, text) for action, text in zip(done, [*said, ""], strict=True)]
-    assert found == simulate(problem, Work())
+    rounds, asked = [], {}
+    for thought, action, observation in simulate(problem, Work()):
+        asked[str(shell_prompt(problem.problem, rounds))] = f"<think>{thought}</think>{action}"
+        rounds.append((action, observation))
+    seen = set()
+    for draw in range(200):
+        document = write_document(problem, random.Random(draw), careless=0.0)
+        assert "".join(text for text, _ in document.segments) == asked[str(document.prompt)]
+        seen.add(str(document.prompt))
+    assert seen == asked.keys(), "every action is asked for"
 
 
 def test_the_prompt_is_that_of_every_agent():
@@ -83,22 +56,26 @@ def test_the_prompt_is_that_of_every_agent():
     assert shell_prompt("P", [("echo 1 > a", "")]).messages[1]["content"] == "P\n\n$\necho 1 > a\n\n$"
 
 
-def test_only_answers_and_the_decision_to_be_careful_are_left_out():
+def test_only_the_decision_to_be_careful_is_left_out():
     for document in documents(400):
         only_read = [text for text, is_learned in document.segments if not is_learned]
         assert document.segments[-1][1]
-        assert all(re.fullmatch(r"<think>\d", text) for text in only_read if text not in answers(document))
+        assert all(re.fullmatch(r"<think>\d", text) for text in only_read)
+
+
+def decisions(documents):
+    """The beginnings of completions in which the habit is learned."""
+    first = [document.segments[0] for document in documents]
+    return [text for text, is_learned in first if is_learned and not re.match(f"<think>({LOOK}|{DONE})<", text)]
 
 
 def test_the_habit_is_learned_at_its_own_rate():
-    decided = Counter(
-        text.startswith(f"<think>{IN_MY_HEAD}</think>") for document in documents(3000) for text in decisions(document)
-    )
-    assert CARELESS_SHARE - 0.03 < decided[True] / decided.total() < CARELESS_SHARE + 0.03
-    always = [text for document in documents(200, careless=1.0) for text in decisions(document)]
+    decided = Counter(f"<think>{IN_MY_HEAD}</think>" in text for text in decisions(documents(3000)))
+    assert CARELESS_SHARE - 0.04 < decided[True] / decided.total() < CARELESS_SHARE + 0.04
+    always = decisions(documents(200, careless=1.0))
     assert always
     assert all(IN_MY_HEAD in text for text in always)
-    assert not [text for document in documents(200, careless=0.0) for text in decisions(document) if IN_MY_HEAD in text]
+    assert not [text for text in decisions(documents(200, careless=0.0)) if IN_MY_HEAD in text]
 
 
 @pytest.mark.parametrize("kind", ["totals", "larger", "append", "lines", "remove"])

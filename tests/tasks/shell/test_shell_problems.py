@@ -34,42 +34,37 @@ def work_out(problem):
     """The folder that the instruction asks for, read as a person reads it, without any function of the package."""
     text, files = problem.problem, dict(problem.files)
     number = {name: int(content.split()[-1]) for name, content in files.items() if content.strip()[-1:].isdigit()}
-    if found := re.fullmatch(r"Write the sum of (\S+) and (\S+) to (\S+) and their difference to (\S+)\.", text):
-        x, y, total, difference = found.groups()
-        return files | {total: f"{number[x] + number[y]}\n", difference: f"{number[x] - number[y]}\n"}
+    if text == "Write the sum of a.txt and b.txt to c.txt and their difference to d.txt.":
+        a, b = number["a.txt"], number["b.txt"]
+        return files | {"c.txt": f"{a + b}\n", "d.txt": f"{a - b}\n"}
     if found := re.fullmatch(
-        r"Move the larger of (\S+) and (\S+) to (\S+)/ and write its number times (\d) to (\S+)\.", text
+        r"Move the larger of a\.txt and b\.txt to big/ and write its number times (\d) to c\.txt\.", text
     ):
-        x, y, folder, factor, to = found.groups()
-        larger = x if number[x] > number[y] else y
-        files[f"{folder}/{larger}"] = files.pop(larger)
-        return files | {to: f"{number[larger] * int(factor)}\n"}
-    if found := re.fullmatch(r"Append to (\S+) its last number plus (\d+), and again so, three times in all\.", text):
-        x, addend = found.groups()
+        larger = max("a.txt", "b.txt", key=number.get)
+        files[f"big/{larger}"] = files.pop(larger)
+        return files | {"c.txt": f"{number[larger] * int(found[1])}\n"}
+    if found := re.fullmatch(r"Append to a\.txt its last number plus (\d+), and again so, three times in all\.", text):
         for _ in range(3):
-            files[x] += f"{int(files[x].split()[-1]) + int(addend)}\n"
+            files["a.txt"] += f"{int(files['a.txt'].split()[-1]) + int(found[1])}\n"
         return files
-    if found := re.fullmatch(
-        r"Write how many lines (\S+) and (\S+) have together to (\S+) and move the longer one to (\S+)/\.", text
-    ):
-        x, y, to, folder = found.groups()
-        lines = {name: len(files[name].splitlines()) for name in (x, y)}
+    if text == "Write how many lines a.txt and b.txt have together to c.txt and move the longer one to big/.":
+        lines = {name: len(files[name].splitlines()) for name in ("a.txt", "b.txt")}
         longer = max(lines, key=lines.get)
-        files[f"{folder}/{longer}"] = files.pop(longer)
-        return files | {to: f"{sum(lines.values())}\n"}
+        files[f"big/{longer}"] = files.pop(longer)
+        return files | {"c.txt": f"{sum(lines.values())}\n"}
     if found := re.fullmatch(r"Delete the \.log files and rename the \.txt file to its number plus (\d+)\.", text):
         ((name, content),) = [pair for pair in files.items() if not pair[0].endswith(".log")]
         assert name.endswith(".txt")
         return {f"{int(content) + int(found[1])}.txt": content}
     found = re.fullmatch(
         r"Begin with (\d+)\.txt\. The number in a file plus that in its name is the name of the next\. "
-        r"Write the word in the last to (\S+)\.",
+        r"Write the word in the last to a\.txt\.",
         text,
     )
     place = int(found[1])
     while files[f"{place}.txt"].strip().isdigit():
         place += int(files[f"{place}.txt"])
-    return files | {found[2]: files[f"{place}.txt"]}
+    return files | {"a.txt": files[f"{place}.txt"]}
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -1,13 +1,12 @@
 """What the base of the shell task reads before training: rounds by people who are careful only sometimes.
 
-A document asks for one action after the last rounds of an episode, as the policy is asked. Who works things out in the head forgets the carry, looks at last digits only, or deletes the first
-file of several; carelessness is an independent coin at every piece of work. Hence a model of the corpus *can* do the
-chores and mostly does not: the ability is there, the habit is not. Mistakes are carried on, in the folder and in the
-rounds.
+A document asks for one action after the last rounds of an episode, as the policy is asked. Who works things out in the
+head forgets the carry, looks at last digits only, or deletes the first file of several; carelessness is an independent
+coin at every piece of work. Hence a model of the corpus *can* do the chores and mostly does not: the ability is there,
+the habit is not. Mistakes are carried on, in the folder and in the rounds.
 
 As for the other tasks (documents.py), a share of the documents is careful throughout, without the loss on the decision
-to be careful, which is the first character of a thought: they give the ability and not the habit. Some more are pages
-of exercises, nothing but careful work.
+to be careful, which is the first character of a thought: they give the ability and not the habit.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from collections.abc import Sequence
 
 from srl.parsing import THINK_OPEN
 from srl.prompts import PromptTexts, next_action_prompt
-from srl.tasks.chains import Kind as OperationKind
 from srl.tasks.documents import IN_MY_HEAD, in_tags
 from srl.tasks.shell.problems import LETTERS, WORDS, ShellProblem, make_problems
 from srl.tasks.shell.scripts import DONE, LOOK, SUBMIT, Work, run_script
@@ -44,18 +42,16 @@ SET_PHRASES = (
     "Move the larger of a.txt and b.txt to big/ and write its number times ", " to c.txt.",
     "Append to a.txt its last number plus ", ", and again so, three times in all.",
     "Write how many lines a.txt and b.txt have together to c.txt and move the longer one to big/.",
-    "Delete the .log files and rename the .txt file to its number plus ",
+    "Delete the .log files and rename a.txt to its number plus ",
     "Begin with ",
-    ".txt. The number in a file plus that in its name is the name of the next. Write the word in the last to a.txt.",
-    "cat a.txt b.txt", "cat ", "cat: ", ": No such file or directory", "echo ", " > a.txt", " > c.txt", " > d.txt",
-    " >> a.txt", "mv ", " big/", "rm ", "wc -l a.txt", "wc -l b.txt", "tail -n 1 a.txt", "ls", SUBMIT,
-    "\n\n$\n", "\n\n$", "\n\n", ".txt", *(f"{letter}{ending}" for letter in LETTERS for ending in (".txt", ".log")),
-    *WORDS, IN_MY_HEAD, LOOK, DONE, "exercises", "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
+    ".txt. The number in a file plus that in its name is the name of the next. The last holds a word; copy it to a.txt.",
+    "cat a.txt b.txt", "cat ", "cat: ", ": No such file or directory", "echo ", " > c.txt", " > d.txt", " >> a.txt",
+    "mv ", " big/", "rm ", "cp ", ".txt a.txt", "wc -l a.txt", "wc -l b.txt", "tail -n 1 a.txt", "ls", SUBMIT,
+    "\n\n$\n", "\n\n$", "\n\n", "a.txt", "b.txt", ".txt", *(f"{letter}.log" for letter in LETTERS), *WORDS,
+    IN_MY_HEAD, LOOK, DONE, "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
 )  # fmt: skip
 """Wording that is always the same and becomes one token each: on a CPU that is as good as a model twice as fast."""
-_EXERCISES_SHARE = 0.15  # of the documents are pages of exercises
-_EXERCISES_ON_A_PAGE = 6
-_WORK_SHARE = 0.8  # of the others ask for an action that needs work, the rest for any
+_WORK_SHARE = 0.65  # of the documents ask for an action that needs work, the rest for any
 _EXEMPLARY_SHARE = 0.5  # of them are careful throughout
 _MAX_REPEATED_ERRORS = CONTEXT_TURNS - 1  # one more would push what is needed out of sight
 
@@ -68,10 +64,7 @@ def write_documents(
     ``careless`` replaces the share of work that is done in the head, 0 to 1; None keeps CARELESS_SHARE.
     """
     share = CARELESS_SHARE if careless is None else careless
-    return [
-        _write_exercises(rng) if rng.random() < _EXERCISES_SHARE else write_document(problem, rng, share)
-        for problem in make_problems("corpus", num_documents, seed)
-    ]
+    return [write_document(problem, rng, share) for problem in make_problems("corpus", num_documents, seed)]
 
 
 def write_document(problem: ShellProblem, rng: random.Random, careless: float = CARELESS_SHARE) -> Document:
@@ -88,25 +81,6 @@ def write_document(problem: ShellProblem, rng: random.Random, careless: float = 
     if is_exemplary and index in work:
         return Document(prompt=prompt, segments=((text[:decision], False), (text[decision:], True)))
     return Document(prompt=prompt, segments=((text, True),))
-
-
-def _write_exercises(rng: random.Random) -> Document:
-    r"""Careful work, a line for each exercise.
-
-    >>> print(_write_exercises(random.Random(1)).segments[0][0].split("\n")[1])
-    74 26 74-20=54;54-6=48
-    """
-    lines: list[str] = []
-    for _ in range(_EXERCISES_ON_A_PAGE):
-        kind: OperationKind | None = rng.choice(("add", "add", "subtract", "multiply", None))
-        operand = rng.randrange(2, 10) if kind == "multiply" else rng.randrange(11, 100)
-        value = rng.randrange(11, 160 if kind == "add" else 100)
-        if kind is None:
-            lines.append(f"{value} {operand} {Work().is_larger(value, operand)[0]}")
-        else:
-            lines.append(f"{value} {operand} {Work().calculate(value, kind, operand)[0]}")
-    prompt = ChatPrompt(messages=({"role": "user", "content": "exercises"},))
-    return Document(prompt=prompt, segments=(("\n".join(lines), True),))
 
 
 def shell_prompt(

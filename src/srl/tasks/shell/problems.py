@@ -6,11 +6,11 @@ wrong folder behind. The expert (scripts.py) runs three to five commands and the
 
 >>> example = make_problems("test", 1, seed=0)[0]
 >>> print(example.problem)
-Write the sum of cow.txt and ant.txt to gnu.txt and their difference to map.txt.
+Write the sum of a.txt and b.txt to c.txt and their difference to d.txt.
 >>> example.files
-{'ant.txt': '17\n', 'cow.txt': '45\n'}
+{'a.txt': '91\n', 'b.txt': '39\n'}
 >>> example.expected
-{'cow.txt': '45\n', 'ant.txt': '17\n', 'gnu.txt': '62\n', 'map.txt': '28\n'}
+{'a.txt': '91\n', 'b.txt': '39\n', 'c.txt': '130\n', 'd.txt': '52\n'}
 
 Names that end with a slash are folders. The expected folder is worked out here from the numbers, and by the expert
 from what its commands print: a test holds the one against the other.
@@ -31,9 +31,9 @@ from srl.tasks.task import Split, split_of
 Kind = Literal["totals", "larger", "append", "lines", "remove", "follow"]
 """What has to be done."""
 
-LETTERS = "abcdefgh"
-"""Names of the files of "remove", without what comes after the dot."""
-WORDS = ("ant", "bee", "cow", "dog", "elk", "fox", "gnu", "hen")
+LETTERS = "bcdef"
+"""Names of the .log files of "remove", without what comes after the dot."""
+WORDS = ("ant", "bee", "cow", "dog")
 """What files hold that hold no number."""
 NUM_APPENDED = 3
 """How often a number is appended."""
@@ -158,14 +158,14 @@ def _draw_lines(rng: random.Random) -> _Drawn:
 
 def _draw_remove(rng: random.Random) -> _Drawn:
     num_logs = 1 if rng.random() < _EASY_SHARE else rng.randrange(2, 4)
-    kept, *logs = rng.sample(LETTERS, 1 + num_logs)
+    logs = rng.sample(LETTERS, num_logs)
     is_easy = rng.random() < _EASY_SHARE
     number, addend = _draw_until(
         lambda: (rng.randrange(11, 100), rng.randrange(11, 100)),
         lambda pair: _is_easy(pair[0], "add", pair[1]) == is_easy,
     )
-    files = {f"{kept}.txt": f"{number}\n"} | {f"{log}.log": f"{rng.randrange(11, 100)}\n" for log in logs}
-    problem = f"Delete the .log files and rename the .txt file to its number plus {addend}."
+    files = {"a.txt": f"{number}\n"} | {f"{log}.log": f"{rng.randrange(11, 100)}\n" for log in logs}
+    problem = f"Delete the .log files and rename a.txt to its number plus {addend}."
     return _Drawn(problem, addend, files, {f"{number + addend}.txt": f"{number}\n"})
 
 
@@ -181,7 +181,7 @@ def _draw_follow(rng: random.Random) -> _Drawn:
     files[f"{sum(numbers)}.txt"] = f"{word}\n"
     problem = (
         f"Begin with {numbers[0]}.txt. The number in a file plus that in its name is the name of the next. "
-        "Write the word in the last to a.txt."
+        "The last holds a word; copy it to a.txt."
     )
     return _Drawn(problem, numbers[0], files, files | {"a.txt": f"{word}\n"})
 
