@@ -407,7 +407,7 @@ def test_validation_solves_held_out_problems_with_an_answer(solutions: str, kind
             n = int(problem.problem_id[1])
             assert problem.problem_id not in trained
             assert (problem.problem, problem.answer) == (f"What is (2+{n})*2?", str(4 + 2 * n))
-        assert (solved.context_in, solved.texts, solved.max_completion_tokens) == ("assistant", TEXTS, 32)
+        assert (solved.context_in, solved.texts, solved.max_step_tokens) == ("assistant", TEXTS, 32)
         assert solved.max_steps == 2 * 3
     assert stage_of(solutions).stage.validation_problems is None
 

@@ -27,7 +27,13 @@ TEXTS = PromptTexts(step_system="next", solve_system="solve")
 def validation(number: int = 4, **changes: Any) -> ProblemValidation:
     """Problem n has the answer n."""
     problems = tuple(Problem(problem_id=f"p{n}", problem=f"Number {n}?", answer=str(n)) for n in range(number))
-    settings = {"context_in": "user", "max_completion_tokens": 200, "max_prompt_tokens": 10_000, "max_steps": 4}
+    settings = {
+        "context_in": "user",
+        "max_step_tokens": 200,
+        "max_solution_tokens": 200,
+        "max_prompt_tokens": 10_000,
+        "max_steps": 4,
+    }
     return ProblemValidation(problems=problems, texts=TEXTS, **(settings | changes))
 
 
@@ -60,10 +66,14 @@ def test_it_is_greedy_with_one_sample_and_as_long_as_the_stage_says() -> None:
             calls.append(options)
             return super().generate(prompts, **options)
 
-    solve_problems(Spy(lambda prompt, index: "1. on and on"), validation(max_steps=3, max_completion_tokens=77))
+    solve_problems(
+        Spy(lambda prompt, index: "1. on and on"), validation(max_steps=3, max_step_tokens=77, max_solution_tokens=99)
+    )
     assert len(calls) == 1 + 3  # a whole solution, and chains that do not end
     assert {call["num_samples"] for call in calls} == {1}
-    assert {call["sampling"] for call in calls} == {SamplingParams(temperature=0.0, max_completion_tokens=77)}
+    assert [call["sampling"] for call in calls] == [
+        SamplingParams(temperature=0.0, max_completion_tokens=limit) for limit in (99, *[77] * (len(calls) - 1))
+    ]
 
 
 def test_chains_stop_at_prompts_that_leave_no_room() -> None:
@@ -121,7 +131,7 @@ SOLVING = replace(SCHEDULE, num_validation_problems=3)
 
 
 def with_problems(**changes: Any) -> ProblemValidation:
-    return validation(3, **({"max_completion_tokens": 6, "max_prompt_tokens": 400} | changes))
+    return validation(3, **({"max_step_tokens": 6, "max_solution_tokens": 6, "max_prompt_tokens": 400} | changes))
 
 
 def test_a_run_with_it_has_the_weights_and_the_random_state_of_the_run_without(tmp_path: Path) -> None:
@@ -180,7 +190,7 @@ def test_the_best_is_the_first_with_the_highest_value_of_what_was_asked_for(
         engine.num_validations += "validation/whole_accuracy" in metrics
 
     the_stage = stage(schedule=replace(SOLVING, best_by=best_by))
-    the_stage = replace(the_stage, validation_problems=with_problems(max_completion_tokens=99))
+    the_stage = replace(the_stage, validation_problems=with_problems(max_step_tokens=99, max_solution_tokens=99))
     final = trainer(the_stage, tmp_path, engine=engine, on_metrics=count).train()
     assert engine.num_validations == 5
     assert final.name == f"best-{best:05d}"
@@ -196,7 +206,7 @@ def test_without_a_value_nothing_is_the_best(tmp_path: Path, monkeypatch: pytest
         "srl.evaluation.solve.grade_many", lambda pairs, **options: [Ungraded(reason="deadline")] * len(pairs)
     )
     the_stage = stage(schedule=replace(SOLVING, best_by="whole", num_updates=2))
-    the_stage = replace(the_stage, validation_problems=with_problems(max_completion_tokens=99))
+    the_stage = replace(the_stage, validation_problems=with_problems(max_step_tokens=99, max_solution_tokens=99))
     final = trainer(the_stage, tmp_path, engine=Improving()).train()
     assert final.name == "update-00002"
     assert "validation/whole_accuracy" not in (tmp_path / "metrics.jsonl").read_text()

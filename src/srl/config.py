@@ -164,7 +164,7 @@ def _check_sft(stage: StageConfig) -> None:
         stage.sampling == sampling,
         "in an sft stage only max_completion_tokens and engine_batch_size of [sampling] have an effect, for validation",
     )
-    kept = ("validate_every", "num_validation_examples", "num_validation_problems", "best_by")
+    kept = ("validate_every", "num_validation_examples", "num_validation_problems", "max_solution_tokens", "best_by")
     used = replace(ScheduleConfig(), **{name: getattr(schedule, name) for name in kept})
     require(schedule == used, f"in an sft stage only {', '.join(kept)} of [schedule] have an effect")
     require(

@@ -155,8 +155,8 @@ class InterleaveConfig:
     first_share: float = 0.0
     """Share of whole problems among what is drawn at the beginning of the stage. Ours."""
     last_share: float = 0.0
-    """The same at its end; in between the share changes evenly. 0 in both: steps only. The stage ends when the steps or \
-the problems have been drawn `schedule.num_epochs` times. Ours."""
+    """The same at its end; in between the share changes evenly. 0 in both: steps only. The stage ends when the steps \
+or the problems have been drawn `schedule.num_epochs` times. Ours."""
 
     def __post_init__(self) -> None:
         for name in ("first_share", "last_share"):

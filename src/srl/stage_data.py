@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,9 @@ from srl.training_examples import (
 )
 from srl.types import ChatPrompt
 from srl.validation import ProblemValidation
+
+
+logger = logging.getLogger("srl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +161,8 @@ def fit_prompts(
             raise ConfigError(f"stage {stage.name}: no whole problem of [interleave] fits into {limit} tokens")
     dropped = data.dropped | ({"prompt_too_long": num_dropped} if num_dropped else {})
     if stage.validation_problems is not None:
-        solved = _fit_problems(stage.validation_problems, window - config.sampling.max_completion_tokens, tokenizer)
+        longest = max(stage.validation_problems.max_step_tokens, stage.validation_problems.max_solution_tokens)
+        solved = _fit_problems(stage.validation_problems, window - longest, tokenizer)
         if num_dropped := len(stage.validation_problems.problems) - len(solved.problems):
             dropped["validation_problem_too_long"] = num_dropped
         stage = replace(stage, validation_problems=solved)
@@ -231,7 +236,8 @@ def _validation_problems(name: str, validation: TrainingExamples, config: StageC
         problems=problems,
         context_in=config.prompt.context_in,
         texts=config.prompt.texts,
-        max_completion_tokens=config.sampling.max_completion_tokens,
+        max_step_tokens=config.sampling.max_completion_tokens,
+        max_solution_tokens=config.schedule.max_solution_tokens or config.sampling.max_completion_tokens,
         max_prompt_tokens=2**31,
         max_steps=2 * longest,
     )
@@ -283,10 +289,15 @@ def make_of(config: StageConfig) -> MakeExample:
 
 
 def _refuse_shared_problems(name: str, config: StageConfig, training: ExampleStore, checked: ExampleStore) -> None:
+    """Raises DataError for a problem in both; of agents' tasks, where folders may differ under equal words, warns."""
     known = {trajectory.problem_digest for trajectory in training.trajectories}
     shared = [trajectory for trajectory in checked.trajectories if trajectory.problem_digest in known]
-    if shared:
-        raise DataError(
-            f"stage {name}: {len(shared)} problems stand in both {config.data.train} and {config.data.validation}, "
-            f"for instance that of {shared[0].trajectory_id!r}; validation must be held out"
-        )
+    if not shared:
+        return
+    found = (
+        f"stage {name}: {len(shared)} problems stand in both {config.data.train} and {config.data.validation}, "
+        f"for instance that of {shared[0].trajectory_id!r}; validation must be held out"
+    )
+    if checked[0].kind != "agent":
+        raise DataError(found)
+    logger.warning("%s, unless equal words are said of different files", found)

@@ -141,6 +141,9 @@ class ScheduleConfig:
     num_validation_problems: int = 0
     """At each validation so many of the held-out problems are also solved, greedily, in one completion and step by \
 step. 0: none. Ours."""
+    max_solution_tokens: int = 0
+    """Longest whole solution when these are solved in one completion; a step is much shorter. 0: \
+`sampling.max_completion_tokens`. Ours."""
     best_by: Literal["reward", "whole", "stepwise"] = "reward"
     """By what the best checkpoint is chosen: the mean reward of greedy actions, or the share of validation problems \
 that are solved in one completion or step by step. Ours."""
@@ -156,9 +159,10 @@ that are solved in one completion or step by step. Ours."""
         require(self.max_sampled_tokens >= 0, "schedule.max_sampled_tokens must be at least 0")
         require(self.max_seconds >= 0, "schedule.max_seconds must be at least 0")
         require(self.num_validation_problems >= 0, "schedule.num_validation_problems must be at least 0")
+        require(self.max_solution_tokens >= 0, "schedule.max_solution_tokens must be at least 0")
         require(
-            self.best_by == "reward" or self.num_validation_problems > 0,
-            'schedule.best_by = "whole" and "stepwise" need schedule.num_validation_problems',
+            (self.best_by == "reward" and not self.max_solution_tokens) or self.num_validation_problems > 0,
+            'schedule.max_solution_tokens and best_by = "whole" or "stepwise" need schedule.num_validation_problems',
         )
         require(self.validate_every >= 1, "schedule.validate_every must be at least 1")
         require(self.num_validation_examples >= 1, "schedule.num_validation_examples must be at least 1")

@@ -46,8 +46,10 @@ class ProblemValidation:
     """Where the earlier steps stand when they are solved step by step."""
     texts: PromptTexts
     """Wording of the prompts."""
-    max_completion_tokens: int
-    """Longest completion, of a step or of a whole solution."""
+    max_step_tokens: int
+    """Longest completion of one step."""
+    max_solution_tokens: int
+    """Longest completion of a whole solution."""
     max_prompt_tokens: int
     """A chain of steps whose prompt would be longer is stopped, and wrong."""
     max_steps: int
@@ -76,13 +78,19 @@ def solve_problems(engine: Engine, validation: ProblemValidation, accelerator: A
     problems = validation.problems
     if accelerator is not None:
         problems = problems[accelerator.process_index :: accelerator.num_processes]
-    sampling = SamplingParams(temperature=0.0, max_completion_tokens=validation.max_completion_tokens)
-    whole = solve_whole(engine, problems, num_samples=1, sampling=sampling, seed=0, texts=validation.texts)
+    whole = solve_whole(
+        engine,
+        problems,
+        num_samples=1,
+        sampling=_greedy(validation.max_solution_tokens),
+        seed=0,
+        texts=validation.texts,
+    )
     chains = solve_stepwise(
         engine,
         problems,
         num_samples=1,
-        sampling=sampling,
+        sampling=_greedy(validation.max_step_tokens),
         seed=0,  # greedy: nothing is drawn
         limits=ChainLimits(max_steps=validation.max_steps, max_prompt_tokens=validation.max_prompt_tokens),
         context_in=validation.context_in,
@@ -98,6 +106,10 @@ def solve_problems(engine: Engine, validation: ProblemValidation, accelerator: A
         "validation/whole_accuracy": mean([is_correct for whole, _ in solved for is_correct in whole]),
         "validation/stepwise_accuracy": mean([is_correct for _, chains in solved for is_correct in chains]),
     }
+
+
+def _greedy(max_tokens: int) -> SamplingParams:
+    return SamplingParams(temperature=0.0, max_completion_tokens=max_tokens)
 
 
 def _graded(records: Sequence[SolveRecord]) -> list[bool]:

@@ -16,6 +16,7 @@ from srl.errors import ConfigError
 from srl.recipe import config_from_dict, config_to_json, load_recipe
 from srl.study.config import BudgetConfig, MethodConfig, StudyConfig
 from srl.study.task_data import TaskFiles, fingerprint_base
+from srl.tasks import TASKS
 
 UNLIMITED_EPOCHS = 10**6
 """The budget ends a stage, not the number of epochs."""
@@ -60,7 +61,10 @@ def resolve(study: StudyConfig, study_file: Path, key: RunKey, files: TaskFiles)
             _fill_data(stage, _reads_traces(method, name, raw["stages"], where), files, where)
             _fill_budget(stage, study.budget, shares[name])
             if study.task.num_validation_problems:
-                stage["schedule"]["num_validation_problems"] = study.task.num_validation_problems
+                stage["schedule"] |= {
+                    "num_validation_problems": study.task.num_validation_problems,
+                    "max_solution_tokens": _max_solution_tokens(study),
+                }
         return config_from_dict(raw, name=str(recipe))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from error
@@ -168,6 +172,12 @@ def _fill_data(stage: dict[str, Any], with_traces: bool, files: TaskFiles, where
             raise ConfigError(f"{where}: traces = true, but the task has no text of an expert who thinks aloud")
     stage["data"] |= {"train": train, "validation": validation}
     stage["data"].pop("num_validation_trajectories", None)  # nothing is held out of the training data
+
+
+def _max_solution_tokens(study: StudyConfig) -> int:
+    """The length of the whole solutions that validations ask for: that of the evaluation."""
+    task = study.task
+    return TASKS[task.name].max_solution_tokens if task.name in TASKS else task.max_solution_tokens
 
 
 def _fill_budget(stage: dict[str, Any], budget: BudgetConfig, share: float) -> None:

@@ -23,7 +23,7 @@ from srl.tasks.pretraining import BaseRecipe, train
 from srl.tasks.shell.corpus import SET_PHRASES, write_documents
 from srl.tasks.tiny_model import save
 
-SHELL_RECIPE = BaseRecipe(num_updates=2000, learning_rate=1.5e-3, matrix_learning_rate=0.01)
+SHELL_RECIPE = BaseRecipe(learning_rate=1.5e-3, matrix_learning_rate=0.01)
 """Half the peak rates of the base that it starts from. Sizes and vocabulary are that base's."""
 
 

@@ -44,7 +44,8 @@ SET_PHRASES = (
     "Write how many lines a.txt and b.txt have together to c.txt and move the longer one to big/.",
     "Delete the .log files and rename a.txt to its number plus ",
     "Begin with ",
-    ".txt. The number in a file plus that in its name is the name of the next. The last holds a word; copy it to a.txt.",
+    ".txt. The number in a file plus that in its name is the name of the next. "
+    "The last holds a word; copy it to a.txt.",
     "cat a.txt b.txt", "cat ", "cat: ", ": No such file or directory", "echo ", " > c.txt", " > d.txt", " >> a.txt",
     "mv ", " big/", "rm ", "cp ", ".txt a.txt", "wc -l a.txt", "wc -l b.txt", "tail -n 1 a.txt", "ls", SUBMIT,
     "\n\n$\n", "\n\n$", "\n\n", "a.txt", "b.txt", ".txt", *(f"{letter}.log" for letter in LETTERS), *WORDS,
