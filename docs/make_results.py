@@ -35,8 +35,9 @@ def study_table(figures: Mapping[str, Any], name: str) -> str:
     rows = [
         [row["label"], *(_cell(row["cells"].get(metric)) for metric in metrics), _spent(row["spent"])]
         for row in found["rows"]
+        if row["cells"]
     ]
-    notes = "".join(f"{note[0].upper()}{note[1:]}.\n" for note in found["notes"])
+    notes = "".join(f"{note[0].upper()}{note[1:]}.\n" for note in found["notes"] if " of " not in note.split(":")[-1])
     facts = "; ".join(figures["facts"])
     return f"{table(['', *metrics, 'rollouts / tokens'], rows)}\n{notes}{facts[0].upper()}{facts[1:]}.\n"
 

@@ -14,7 +14,8 @@ IMPURE = {
     "engines.transformers", "policy", "loss", "update", "checkpoint", "collect", "selection", "trainer",
     "token_lengths", "stage_data", "sft.tokens", "sft.rows", "sft.progress", "sft.train", "stages", "dry_run",
     "rewards.matching",  # compiled by numba; what compares texts imports it when it compares
-    "tasks.tiny_model", "tasks.pretraining", "tasks.shell.base", "quickstart.run", "quickstart.sft", "quickstart.warm_up",
+    "tasks.tiny_model", "tasks.pretraining", "tasks.shell.base", "quickstart.run", "quickstart.sft",
+    "quickstart.warm_up",
     "study.one_run",
 }  # fmt: skip
 ORDER = [

@@ -110,7 +110,8 @@ def stage_of(method: str) -> Stage:
         make=make,
         validation_problems=ProblemValidation(
             problems=[Problem(problem_id=f"p{n}", problem=f"Number {n}?", answer=str(n)) for n in range(2)],
-            context_in="user", texts=TEXTS, max_step_tokens=6, max_solution_tokens=6, max_prompt_tokens=400, max_steps=3,
+            context_in="user", texts=TEXTS, max_step_tokens=6, max_solution_tokens=6,
+            max_prompt_tokens=400, max_steps=3,
         ) if config.schedule.num_validation_problems else None,
     )  # fmt: skip
 

@@ -199,6 +199,12 @@ def hold_out(trajectories: Sequence[StoredTrajectory], num_validation: int, seed
     return held_out
 
 
+def shared_problems(first: ExampleStore, second: ExampleStore) -> list[str]:
+    """The ids of those trajectories of ``second`` whose problem ``first`` has, too."""
+    known = {trajectory.problem_digest for trajectory in first.trajectories}
+    return [trajectory.trajectory_id for trajectory in second.trajectories if trajectory.problem_digest in known]
+
+
 def _with_turns(example: StepExample, settings: ExampleSettings, source: str) -> StepExample:
     """The example with ``context_turns`` rounds, the last ones."""
     if example.kind != "agent":

@@ -19,7 +19,7 @@ from srl.config import StageConfig
 from srl.context import ContextLimits, FastTokenizer
 from srl.engines.transformers import render
 from srl.errors import ConfigError, DataError
-from srl.example_store import ExampleStore, hold_out, load_examples
+from srl.example_store import ExampleStore, hold_out, load_examples, shared_problems
 from srl.examples import ExampleSettings
 from srl.scoring import build_scoring
 from srl.stage import Stage
@@ -39,7 +39,6 @@ from srl.training_examples import (
 )
 from srl.types import ChatPrompt
 from srl.validation import ProblemValidation
-
 
 logger = logging.getLogger("srl")
 
@@ -290,14 +289,12 @@ def make_of(config: StageConfig) -> MakeExample:
 
 def _refuse_shared_problems(name: str, config: StageConfig, training: ExampleStore, checked: ExampleStore) -> None:
     """Raises DataError for a problem in both; of agents' tasks, where folders may differ under equal words, warns."""
-    known = {trajectory.problem_digest for trajectory in training.trajectories}
-    shared = [trajectory for trajectory in checked.trajectories if trajectory.problem_digest in known]
+    shared = shared_problems(training, checked)
     if not shared:
         return
-    found = (
-        f"stage {name}: {len(shared)} problems stand in both {config.data.train} and {config.data.validation}, "
-        f"for instance that of {shared[0].trajectory_id!r}; validation must be held out"
-    )
-    if checked[0].kind != "agent":
+    places = f"{config.data.train} and {config.data.validation}"
+    found = f"stage {name}: {len(shared)} problems stand in both {places}, for instance that of {shared[0]!r}"
+    found += "; validation must be held out"
+    if checked[0].kind == "solution":
         raise DataError(found)
     logger.warning("%s, unless equal words are said of different files", found)
