@@ -61,10 +61,10 @@ def resolve(study: StudyConfig, study_file: Path, key: RunKey, files: TaskFiles)
             _fill_data(stage, _reads_traces(method, name, raw["stages"], where), files, where)
             _fill_budget(stage, study.budget, shares[name])
             if study.task.num_validation_problems:
-                stage["schedule"] |= {
-                    "num_validation_problems": study.task.num_validation_problems,
-                    "max_solution_tokens": _max_solution_tokens(study),
-                }
+                stage["schedule"]["num_validation_problems"] = study.task.num_validation_problems
+                longest = _max_solution_tokens(study)
+                if longest != stage["sampling"]["max_completion_tokens"]:
+                    stage["schedule"]["max_solution_tokens"] = longest
         return config_from_dict(raw, name=str(recipe))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from error
