@@ -130,6 +130,8 @@ def _plain_recipe(config: RunConfig) -> dict[str, Any]:
             stage["sft"] |= {"num_examples": 0, "num_tokens": 0, "num_epochs": 1}
         else:
             stage["schedule"] |= dict.fromkeys(_CAPS, 0)
+        if stage["schedule"]["best_by"] == "reward":  # then it decides curves and no weight
+            stage["schedule"]["max_solution_tokens"] = 0
     return raw
 
 
