@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl.advantage import compute_advantages
 from srl.checkpoint import (
+    TrainerState,
     best_folder,
     first_state,
     latest_checkpoint,
@@ -111,7 +112,7 @@ class Trainer:
             max_completion_tokens=config.sampling.max_completion_tokens,
         )
         self._saved_update = -1
-        self._state = first_state(self._collector.state())
+        self._state: TrainerState = first_state(self._collector.state())
 
     def resume(self) -> None:
         """Continue after the newest checkpoint of the stage; the model must have been loaded from it."""
