@@ -1,4 +1,4 @@
-"""Fills the tables of docs/results.md from the studies' figures.
+"""Fills the tables of docs/results.md, and the one of README.md, from the studies' figures.
 
     python docs/make_results.py [--check]
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-PAGE = FOLDER / "results.md"
+PAGES = (FOLDER / "results.md", FOLDER.parent / "README.md")
 RESULTS = FOLDER.parent / "benchmarks" / "results"
 SIGNIFICANT = 0.05
 MARKS = {("against_base", 1): "▲", ("against_base", -1): "▼", ("against_method", 1): "△", ("against_method", -1): "▽"}
@@ -40,6 +40,17 @@ def study_table(figures: Mapping[str, Any], name: str) -> str:
     notes = "".join(f"{note[0].upper()}{note[1:]}.\n" for note in found["notes"] if " of " not in note.split(":")[-1])
     facts = "; ".join(figures["facts"])
     return f"{table(['', *metrics, 'rollouts / tokens'], rows)}\n{notes}{facts[0].upper()}{facts[1:]}.\n"
+
+
+def short_table(figures: Mapping[str, Any]) -> str:
+    """The means of the main table alone."""
+    found = next(item for item in figures["tables"] if item["name"] == "main")
+    metrics = [metric for metric in found["metrics"] if not metric.startswith("steps/")]
+    rows = [
+        [row["label"], *(f"{100 * row['cells'][metric]['estimate']['mean']:.0f}" for metric in metrics)]
+        for row in found["rows"]
+    ]
+    return table(["right, in per cent", *metrics], rows)
 
 
 def map_table(figures: Mapping[str, Any]) -> str:
@@ -78,27 +89,30 @@ def _spent(spent: Mapping[str, float] | None) -> str:
     return f"{spent['rollouts']:,.0f} / {(spent['sampled_tokens'] + spent['learned_tokens']) / 1000:,.0f} k"
 
 
-def make_page() -> str:
+def make_page(page: Path) -> str:
     """The page as it should be."""
 
     def fill(marks: re.Match[str]) -> str:
         study, name = marks[1], marks[2]
         figures = json.loads((RESULTS / f"study-{study}.json").read_text("utf-8"))
-        text = map_table(figures) if name == "map" else study_table(figures, name)
+        made = {"map": map_table, "short": short_table}
+        text = made[name](figures) if name in made else study_table(figures, name)
         return f"<!-- {study}.{name} -->\n{text}<!-- /{study}.{name} -->"
 
-    return re.sub(r"<!-- (\w+)\.(\w+) -->\n.*?<!-- /\1\.\2 -->", fill, PAGE.read_text("utf-8"), flags=re.DOTALL)
+    pattern = r"<!-- ([\w-]+)\.(\w+) -->\n.*?<!-- /\1\.\2 -->"
+    return re.sub(pattern, fill, page.read_text("utf-8"), flags=re.DOTALL)
 
 
 def main() -> None:
-    """Write or check the page."""
+    """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
+    parser.add_argument("--check", action="store_true", help="fail if a page is out of date")
     arguments = parser.parse_args()
-    page = make_page()
-    if arguments.check and page != PAGE.read_text("utf-8"):
-        raise SystemExit(f"out of date: {PAGE.name}; run: python docs/make_results.py")
-    PAGE.write_text(page, "utf-8")
+    for page in PAGES:
+        text = make_page(page)
+        if arguments.check and text != page.read_text("utf-8"):
+            raise SystemExit(f"out of date: {page.name}; run: python docs/make_results.py")
+        page.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

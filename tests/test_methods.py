@@ -333,6 +333,24 @@ def test_what_the_policy_has_written_well_stands_in_the_contexts_that_follow(
     assert max(rates) > 0
 
 
+def test_steps_of_groups_that_are_not_trained_on_are_kept_too(solutions: str, tmp_path: Path) -> None:
+    """What the policy always writes well is flat, and rejected, and the best there is for a context."""
+
+    def reply(prompt: ChatPrompt, index: int) -> str:
+        n = int(prompt.messages[1]["content"].split("+")[1].split(")")[0])
+        k = prompt.assistant_prefix.count("**") // 2
+        return f"<think></think>{expert_step(n, k)}{'?' * 60 * index if k else ''}"
+
+    sampling = replace(SAMPLING, max_completion_tokens=400, min_reward_std=0.02)
+    prompt = replace(OWN, own_steps="steps", own_steps_min_reward=1.0)
+    the_trainer = trainer(
+        stage_from(solutions, prompt=prompt, sampling=sampling), tmp_path, engine=ScriptedEngine(reply)
+    )
+    the_trainer.train()
+    kept = the_trainer._collector.state()["own_steps"]
+    assert {(f"t{n}", 0, expert_step(n, 0)) for n in range(6)} <= {tuple(item) for item in kept}
+
+
 def test_own_steps_need_what_makes_the_prompts(tmp_path: Path) -> None:
     the_stage = replace(stage_of("own steps"), make=None)
     with pytest.raises(SRLError, match=r"needs the function that makes its examples"):

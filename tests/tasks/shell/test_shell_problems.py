@@ -52,12 +52,13 @@ def work_out(problem):
         longer = max(lines, key=lines.get)
         files[f"big/{longer}"] = files.pop(longer)
         return files | {"c.txt": f"{sum(lines.values())}\n"}
-    if found := re.fullmatch(r"Delete the \.log files and rename a\.txt to its number plus (\d+)\.", text):
-        assert [name for name in files if not name.endswith(".log")] == ["a.txt"]
-        return {f"{number['a.txt'] + int(found[1])}.txt": files["a.txt"]}
+    if found := re.fullmatch(r"Delete the \.log files and rename the \.txt file to its number plus (\d+)\.", text):
+        ((name, content),) = [pair for pair in files.items() if not pair[0].endswith(".log")]
+        assert name.endswith(".txt")
+        return {f"{int(content) + int(found[1])}.txt": content}
     found = re.fullmatch(
         r"Begin with (\d+)\.txt\. The number in a file plus that in its name is the name of the next\. "
-        r"The last holds a word; copy it to a\.txt\.",
+        r"Write the word in the last to a\.txt\.",
         text,
     )
     place = int(found[1])

@@ -42,14 +42,13 @@ SET_PHRASES = (
     "Move the larger of a.txt and b.txt to big/ and write its number times ", " to c.txt.",
     "Append to a.txt its last number plus ", ", and again so, three times in all.",
     "Write how many lines a.txt and b.txt have together to c.txt and move the longer one to big/.",
-    "Delete the .log files and rename a.txt to its number plus ",
+    "Delete the .log files and rename the .txt file to its number plus ",
     "Begin with ",
-    ".txt. The number in a file plus that in its name is the name of the next. "
-    "The last holds a word; copy it to a.txt.",
-    "cat a.txt b.txt", "cat ", "cat: ", ": No such file or directory", "echo ", " > c.txt", " > d.txt", " >> a.txt",
-    "mv ", " big/", "rm ", "cp ", ".txt a.txt", "wc -l a.txt", "wc -l b.txt", "tail -n 1 a.txt", "ls", SUBMIT,
-    "\n\n$\n", "\n\n$", "\n\n", "a.txt", "b.txt", ".txt", *(f"{letter}.log" for letter in LETTERS), *WORDS,
-    IN_MY_HEAD, LOOK, DONE, "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
+    ".txt. The number in a file plus that in its name is the name of the next. Write the word in the last to a.txt.",
+    "cat a.txt b.txt", "cat ", "cat: ", ": No such file or directory", "echo ", " > a.txt", " > c.txt", " > d.txt",
+    " >> a.txt", "mv ", " big/", "rm ", "wc -l a.txt", "wc -l b.txt", "tail -n 1 a.txt", "ls", SUBMIT,
+    "\n\n$\n", "\n\n$", "\n\n", ".txt", *(f"{letter}{ending}" for letter in LETTERS for ending in (".txt", ".log")),
+    *WORDS, IN_MY_HEAD, LOOK, DONE, "system\n", "user\n", "assistant\n", SHELL_TEXTS.agent_system,
 )  # fmt: skip
 """Wording that is always the same and becomes one token each: on a CPU that is as good as a model twice as fast."""
 _WORK_SHARE = 0.65  # of the documents ask for an action that needs work, the rest for any

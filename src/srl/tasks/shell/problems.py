@@ -31,8 +31,8 @@ from srl.tasks.task import Split, split_of
 Kind = Literal["totals", "larger", "append", "lines", "remove", "follow"]
 """What has to be done."""
 
-LETTERS = "bcdef"
-"""Names of the .log files of "remove", without what comes after the dot."""
+LETTERS = "abcde"
+"""Names of the files of "remove", without what comes after the dot."""
 WORDS = ("ant", "bee", "cow", "dog")
 """What files hold that hold no number."""
 NUM_APPENDED = 3
@@ -158,14 +158,14 @@ def _draw_lines(rng: random.Random) -> _Drawn:
 
 def _draw_remove(rng: random.Random) -> _Drawn:
     num_logs = 1 if rng.random() < _EASY_SHARE else rng.randrange(2, 4)
-    logs = rng.sample(LETTERS, num_logs)
+    kept, *logs = rng.sample(LETTERS, 1 + num_logs)
     is_easy = rng.random() < _EASY_SHARE
     number, addend = _draw_until(
         lambda: (rng.randrange(11, 100), rng.randrange(11, 100)),
         lambda pair: _is_easy(pair[0], "add", pair[1]) == is_easy,
     )
-    files = {"a.txt": f"{number}\n"} | {f"{log}.log": f"{rng.randrange(11, 100)}\n" for log in logs}
-    problem = f"Delete the .log files and rename a.txt to its number plus {addend}."
+    files = {f"{kept}.txt": f"{number}\n"} | {f"{log}.log": f"{rng.randrange(11, 100)}\n" for log in logs}
+    problem = f"Delete the .log files and rename the .txt file to its number plus {addend}."
     return _Drawn(problem, addend, files, {f"{number + addend}.txt": f"{number}\n"})
 
 
@@ -181,7 +181,7 @@ def _draw_follow(rng: random.Random) -> _Drawn:
     files[f"{sum(numbers)}.txt"] = f"{word}\n"
     problem = (
         f"Begin with {numbers[0]}.txt. The number in a file plus that in its name is the name of the next. "
-        "The last holds a word; copy it to a.txt."
+        "Write the word in the last to a.txt."
     )
     return _Drawn(problem, numbers[0], files, files | {"a.txt": f"{word}\n"})
 

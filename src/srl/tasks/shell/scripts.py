@@ -107,9 +107,10 @@ def _remove(problem: ShellProblem, work: Work) -> Script:
     listed = yield LOOK, "ls"
     thought, logs = work.pick(listed, ".log")
     yield thought, f"rm {' '.join(logs)}"
-    number = int((yield LOOK, "cat a.txt"))
+    (kept,) = (name for name in listed.split("\n") if name.endswith(".txt"))
+    number = int((yield LOOK, f"cat {kept}"))
     thought, total = work.calculate(number, "add", problem.operand)
-    yield thought, f"mv a.txt {total}.txt"
+    yield thought, f"mv {kept} {total}.txt"
 
 
 def _follow(problem: ShellProblem, work: Work) -> Script:
@@ -121,7 +122,7 @@ def _follow(problem: ShellProblem, work: Work) -> Script:
         seen = yield thought, f"cat {following}.txt"
         if not seen.startswith("cat: "):
             name, found = following, seen
-    yield LOOK, f"cp {name}.txt a.txt"
+    yield LOOK, f"echo {found} > a.txt"
 
 
 def _sign(first: int, second: int) -> str:

@@ -34,9 +34,6 @@ class SimulatedFolder:
             return f"{self.files[words[1]].count(chr(10))} {words[1]}"
         if name == "tail" and words[:2] == ["-n", "1"]:
             return self.files[words[2]].split("\n")[-2]
-        if name == "cp":
-            self.files[words[1]] = self.files[words[0]]
-            return ""
         if name == "mv":
             target = words[1] + words[0] if words[1].endswith("/") else words[1]
             self.files[target] = self.files.pop(words[0])
