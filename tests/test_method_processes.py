@@ -49,7 +49,7 @@ def train(folder: Path) -> dict[str, Any]:
     )
     assert the_stage.validation_problems is not None
     problems = [Problem(problem_id=f"p{n}", problem=f"Number {n}?", answer=str(n)) for n in range(50, 57)]
-    solved = replace(the_stage.validation_problems, problems=problems, max_completion_tokens=40)
+    solved = replace(the_stage.validation_problems, problems=problems, max_step_tokens=40, max_solution_tokens=40)
     the_stage = replace(
         the_stage,
         config=config,
