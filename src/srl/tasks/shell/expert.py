@@ -22,8 +22,10 @@ from srl.tasks.shell.problems import ShellProblem, make_problems
 from srl.tasks.shell.scripts import SUBMIT, Work, run_script
 from srl.tasks.task import Split
 
-LIMITS = Limits(wall_seconds=10, cpu_seconds=2, memory_mib=512, num_processes=16, file_mib=1, output_bytes=200)
-"""What one command of an episode may use; what it prints has to fit into a small model's prompt."""
+LIMITS = Limits(wall_seconds=30, cpu_seconds=2, memory_mib=512, num_processes=16, file_mib=1, output_bytes=200)
+"""What one command of an episode may use; what it prints has to fit into a small model's prompt.
+
+The wall time is long, because on a busy machine a command must not fail for lack of it."""
 REQUIRED = ("network", "filesystem")
 """The protection without which no command is run."""
 BASE_FOLDER = Path(__file__).parents[1] / "models" / "shell"
