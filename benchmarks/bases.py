@@ -83,10 +83,12 @@ def table(result: dict[str, Any]) -> str:
         "\n".join(lines)
         + f"""
 
-Right in percent with 95 % intervals, on {result["num_problems"]} held-out problems (`{about["command"]}`; PyTorch
-{about["versions"]["torch"]}, seed {SEED}). *Steps*: the next step given the expert's, word for word, with the earlier
-steps in the user's or the assistant's turn. *Stepwise*: the policy's own steps fed back. *Whole*: the solution in one
-completion. *avg@{NUM_SAMPLES}* is sampled at temperature 1. *careless*: `adjust_base` of that share.
+Right in percent with 95 % intervals, on {result["num_problems"]} held-out problems (PyTorch
+{about["versions"]["torch"]}, seed {SEED};
+`python benchmarks/{about["command"]}`). *Steps*: the next
+step given the expert's, word for word, with the earlier steps in the user's or the assistant's turn. *Stepwise*: the
+policy's own steps fed back. *Whole*: the solution in one completion. *avg@{NUM_SAMPLES}* is sampled at temperature 1.
+*careless*: `adjust_base` to that share.
 """
     )
 
