@@ -5,11 +5,13 @@ import os
 import random
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from srl.errors import DataError, SRLError
 from srl.sandbox import Sandbox, detect_protection
+from srl.tasks.shell.corpus import simulate
 from srl.tasks.shell.expert import LIMITS, observe, read_problems, run_expert, run_experts, write_problems
 from srl.tasks.shell.folder import is_as_expected, write_folder
 from srl.tasks.shell.problems import Kind, make_problems
@@ -236,3 +238,14 @@ def test_many_experts_at_once():
     problems = make_problems("train", 8, seed=0)
     episodes = run_experts(problems, required=all_that_is_here())
     assert [episode.episode_id for episode in episodes] == [problem.problem_id for problem in problems]
+
+
+def test_the_page_shows_problems_as_the_expert_solves_them():
+    page = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text("utf-8")
+    shown = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (`.*`) \|$", page, re.MULTILINE)
+    assert {kind for kind, _, _ in shown} == set(KINDS)
+    by_work = {
+        (item.kind, item.problem, ", ".join(f"`{action}`" for _, action, _ in simulate(item, Work())))
+        for item in make_problems("test", 200, seed=0)
+    }
+    assert set(shown) <= by_work
